@@ -1,0 +1,16 @@
+# libtorch from the PyPI wheel, as an imported target that links libtorch_cpu and libc10 only.
+#
+# TORCH_DIR names the unpacked wheel's torch folder (the bootstrap passes it). libtorch.so itself is left out on
+# purpose: it is an empty shell that would pull in libtorch_cuda and a gigabyte of CUDA libraries.
+# The rpath must point into the wheel: libtorch_cpu finds libcudart and libcupti relative to itself.
+set(TORCH_DIR "" CACHE PATH "the torch folder of the unpacked PyPI wheel")
+add_library(wheel_torch INTERFACE)
+if(TORCH_DIR)
+  if(NOT EXISTS ${TORCH_DIR}/lib/libtorch_cpu.so)
+    message(FATAL_ERROR "TORCH_DIR=${TORCH_DIR} has no lib/libtorch_cpu.so; run ./throughline, which installs it")
+  endif()
+  target_include_directories(wheel_torch SYSTEM INTERFACE ${TORCH_DIR}/include ${TORCH_DIR}/include/torch/csrc/api/include)
+  target_compile_definitions(wheel_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+  target_link_libraries(wheel_torch INTERFACE ${TORCH_DIR}/lib/libtorch_cpu.so ${TORCH_DIR}/lib/libc10.so)
+  target_link_options(wheel_torch INTERFACE LINKER:--allow-shlib-undefined LINKER:-rpath,${TORCH_DIR}/lib)
+endif()

@@ -1,0 +1,188 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+namespace throughline {
+namespace {
+
+Error system_error(const std::string& doing, const std::string& path, int error_number) {
+  std::string remedy;
+  if (error_number == ENOSPC) remedy = "free some disk space and run again";
+  if (error_number == ENOENT) remedy = "check the path";
+  if (error_number == EACCES) remedy = "check the permissions";
+  return Error{doing + ": " + std::strerror(error_number), path, remedy};
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+// 0, or errno.
+int write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return 0;
+}
+
+void sync_folder_of(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const FileDescriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() >= 0) ::fsync(fd.get());  // some file systems refuse; the rename itself has happened
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, size_t limit_bytes) {
+  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error("cannot open", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return system_error("cannot stat", path, errno);
+  if (S_ISDIR(info.st_mode)) return Error{"is a directory, not a file", path, "check the path"};
+  std::string out;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return system_error("cannot read", path, errno);
+    }
+    if (n == 0) return out;
+    if (out.size() + static_cast<size_t>(n) > limit_bytes) {
+      return Error{"file is larger than " + std::to_string(limit_bytes) + " bytes", path, "check that it is the right file"};
+    }
+    out.append(buffer, static_cast<size_t>(n));
+  }
+}
+
+Status write_atomically(const std::string& path, std::string_view bytes) {
+  const std::string temporary = path + ".tmp." + std::to_string(::getpid());
+  {
+    const FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (fd.get() < 0) return system_error("cannot create", temporary, errno);
+    int failure = write_all(fd.get(), bytes);
+    if (failure == 0 && ::fsync(fd.get()) != 0) failure = errno;
+    if (failure != 0) {
+      ::unlink(temporary.c_str());
+      return system_error("cannot write", path, failure);
+    }
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int failure = errno;
+    ::unlink(temporary.c_str());
+    return system_error("cannot rename into place", path, failure);
+  }
+  sync_folder_of(path);
+  return {};
+}
+
+Status make_directories(const std::string& path) {
+  std::error_code code;
+  std::filesystem::create_directories(path, code);
+  if (code) return system_error("cannot create the folder", path, code.value());
+  return {};
+}
+
+bool file_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0 && !is_directory(path); }
+
+bool is_directory(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+std::string join_path(std::string_view folder, std::string_view name) {
+  std::string out(folder);
+  if (!out.empty() && out.back() != '/') out += '/';
+  return out.append(name);
+}
+
+MappedFile::MappedFile(std::string path, const std::byte* data, size_t size)
+    : path_(std::move(path)), data_(data), size_(size) {}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
+  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error("cannot open", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return system_error("cannot stat", path, errno);
+  if (!S_ISREG(info.st_mode)) return Error{"is not a regular file", path, "check the path"};
+  const auto size = static_cast<size_t>(info.st_size);
+  const std::byte* data = nullptr;
+  if (size > 0) {
+    void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+    if (address == MAP_FAILED) return system_error("cannot map", path, errno);
+    data = static_cast<const std::byte*>(address);
+  }
+  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
+}
+
+Result<LineWriter> LineWriter::append(const std::string& path) {
+  if (path == "-") return LineWriter("standard output", STDOUT_FILENO, false);
+  FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (fd.get() < 0) return system_error("cannot open for appending", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return system_error("cannot stat", path, errno);
+  if (S_ISREG(info.st_mode)) {
+    // A killed writer leaves at most one line without its newline, at the end.
+    off_t end = info.st_size;
+    char c = '\n';
+    while (end > 0 && ::pread(fd.get(), &c, 1, end - 1) == 1 && c != '\n') --end;
+    if (end != info.st_size && ::ftruncate(fd.get(), end) != 0) return system_error("cannot cut the half line", path, errno);
+  }
+  return LineWriter(path, fd.release(), true);
+}
+
+LineWriter::LineWriter(LineWriter&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), owns_(std::exchange(other.owns_, false)) {}
+
+LineWriter& LineWriter::operator=(LineWriter&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(owns_, other.owns_);
+  return *this;
+}
+
+LineWriter::~LineWriter() {
+  if (owns_ && fd_ >= 0) ::close(fd_);
+}
+
+Status LineWriter::write(std::string_view line) {
+  struct stat before {};
+  const bool regular = owns_ && ::fstat(fd_, &before) == 0 && S_ISREG(before.st_mode);
+  std::string bytes(line);
+  bytes += '\n';
+  if (const int failure = write_all(fd_, bytes)) {
+    if (regular && ::ftruncate(fd_, before.st_size) != 0) return system_error("cannot cut the half line", path_, errno);
+    return system_error("cannot write", path_, failure);
+  }
+  return {};
+}
+
+}  // namespace throughline
