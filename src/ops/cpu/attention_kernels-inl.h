@@ -23,7 +23,9 @@ constexpr int64_t kChunk = 2 * kLanes;  // head_dim is padded to multiples of it
 constexpr int64_t kScoreSlots = 16;     // K rows widened at a time: 8 KiB at head_dim 128
 constexpr int64_t kValueSlots = 32;     // V rows at a time: 16 KiB
 constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a row once beats widening it per tile
-constexpr int64_t kPrefetchSlots = 32;  // rows ahead; the hardware's prefetcher stops at 4 KiB
+// The hardware's prefetcher keeps up within 4 KiB but stops there: so one row of each tile to come is fetched by hand.
+// (Fetching every line is slower: bench/attention_bench, Decode.)
+constexpr int64_t kPrefetchSlots = 32;
 constexpr float kNoScore = -3.0e38f;
 static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
 
@@ -124,18 +126,14 @@ HWY_INLINE Vec PairSums(Vec a, Vec b) {
   return hn::Add(hn::ConcatEven(d, b, a), hn::ConcatOdd(d, b, a));
 }
 
-// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. `prefetch`, if given, names kLanes rows.
+// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot].
 template <class Row, int kQueries>
-HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, int64_t row_bytes,
-                          const std::byte* const* prefetch, float* scores) {
+HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, float* scores) {
   const FloatTag d;
   constexpr int kGroups = static_cast<int>(kLanes / 4);
   Vec fours[kQueries][kGroups];
   for (int group = 0; group < kGroups; ++group) {
     const std::byte* const* four = rows + 4 * group;
-    if (prefetch != nullptr) {
-      for (int i = 0; i < 4; ++i) PrefetchRow(prefetch[4 * group + i], row_bytes);
-    }
     Vec sums[kQueries][4];
     for (int q = 0; q < kQueries; ++q) {
       for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
@@ -285,41 +283,40 @@ HWY_INLINE int64_t SlotsSeen(const AttentionTask& task, int64_t block, int64_t q
 
 template <class Row>
 HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
-                         const std::byte* const* prefetch, const Workspace& w) {
-  const int64_t row_bytes = task.k->row_bytes();
+                         const Workspace& w) {
   int64_t i = 0;
   // Rows see the more the later they are: queries before i may see nothing of these slots.
   while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
-  for (; i + 4 <= w.queries; i += 4, prefetch = nullptr) {
-    ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, row_bytes, prefetch, w.scores + i * kBlock + slot);
+  for (; i + 4 <= w.queries; i += 4) {
+    ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, w.scores + i * kBlock + slot);
   }
-  for (; i + 2 <= w.queries; i += 2, prefetch = nullptr) {
-    ScoreTile<Row, 2>(w.query + i * w.padded, w.padded, rows, row_bytes, prefetch, w.scores + i * kBlock + slot);
+  for (; i + 2 <= w.queries; i += 2) {
+    ScoreTile<Row, 2>(w.query + i * w.padded, w.padded, rows, w.scores + i * kBlock + slot);
   }
   if (i < w.queries) {
-    ScoreTile<Row, 1>(w.query + i * w.padded, w.padded, rows, row_bytes, prefetch, w.scores + i * kBlock + slot);
+    ScoreTile<Row, 1>(w.query + i * w.padded, w.padded, rows, w.scores + i * kBlock + slot);
   }
 }
 
 HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
   const bool widen = w.queries >= kWidenQueries || task.k->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
+    PrefetchRow(rows.k()[slot + kPrefetchSlots], task.k->row_bytes());
     const std::byte* wide_rows[kScoreSlots];
     if (widen) {
       for (int64_t i = 0; i < kScoreSlots; ++i) {
         float* wide = w.widened + i * w.padded;
-        PrefetchRow(rows.k()[slot + i + kPrefetchSlots], task.k->row_bytes());
         Widen(*task.k, rows.k()[slot + i], wide);
         wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
       }
     }
     for (int64_t i = 0; i < kScoreSlots; i += kLanes) {
       if (widen) {
-        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, nullptr, w);
+        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, w);
       } else if (task.k->bf16) {
-        ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, rows.k() + slot + i + kPrefetchSlots, w);
+        ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, w);
       } else {
-        ScoresOf<FloatRow>(task, block, rows.k() + slot + i, slot + i, rows.k() + slot + i + kPrefetchSlots, w);
+        ScoresOf<FloatRow>(task, block, rows.k() + slot + i, slot + i, w);
       }
     }
   }
@@ -380,8 +377,7 @@ HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const Bl
     const std::byte* const* narrow = rows.v() + slot;
     const std::byte* wide_rows[kValueSlots];
     for (int64_t i = 0; i < count; ++i) {
-      // rows[] ends kPrefetchSlots after V.
-      PrefetchRow(narrow[i + kPrefetchSlots], task.v->row_bytes());
+      if (i % kScoreSlots == 0) PrefetchRow(narrow[i + kPrefetchSlots], task.v->row_bytes());
       if (!widen) continue;
       Widen(*task.v, narrow[i], w.widened + i * w.padded);
       wide_rows[i] = reinterpret_cast<const std::byte*>(w.widened + i * w.padded);
