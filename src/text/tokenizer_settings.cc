@@ -78,12 +78,13 @@ Status TokenizerSettings::read_config(const Json& config, const std::string& whe
 
 Status TokenizerSettings::read_added_tokens(std::string_view text, const std::string& where) {
   TL_TRY(auto entries, parse_vocabulary_json(text, where));
-  for (auto& [content, id] : entries) {
+  for (auto& entry : entries) {
+    const int64_t id = entry.second;
     if (id < 0 || id > kMaxTokenId)
       return Error{"the id " + std::to_string(id) + " is outside 0.." + std::to_string(kMaxTokenId), where, ""};
     const bool known =
         std::any_of(added_tokens.begin(), added_tokens.end(), [&](const AddedToken& t) { return t.id == id; });
-    if (!known) added_tokens.push_back({std::move(content), static_cast<int32_t>(id)});
+    if (!known) added_tokens.push_back({std::move(entry.first), static_cast<int32_t>(id)});
   }
   return {};
 }
