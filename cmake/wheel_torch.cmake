@@ -12,5 +12,11 @@ if(TORCH_DIR)
   target_include_directories(wheel_torch SYSTEM INTERFACE ${TORCH_DIR}/include ${TORCH_DIR}/include/torch/csrc/api/include)
   target_compile_definitions(wheel_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
   target_link_libraries(wheel_torch INTERFACE ${TORCH_DIR}/lib/libtorch_cpu.so ${TORCH_DIR}/lib/libc10.so)
+  # at::parallel_for is a header that runs serially unless OpenMP is on; the wheel's own libgomp serves it (rpath). clang
+  # would bring a second runtime (libomp), so its builds keep our loops serial. TSan does not know libgomp: serial too.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT THROUGHLINE_SANITIZE STREQUAL "thread")
+    target_compile_options(wheel_torch INTERFACE -fopenmp)
+    target_link_options(wheel_torch INTERFACE -fopenmp)
+  endif()
   target_link_options(wheel_torch INTERFACE LINKER:--allow-shlib-undefined LINKER:-rpath,${TORCH_DIR}/lib)
 endif()
