@@ -2,7 +2,13 @@
 
 #include <algorithm>
 
+#include "cache/policies/h2o.h"
+#include "cache/policies/random.h"
+#include "cache/policies/recency.h"
+#include "cache/policies/rkv.h"
 #include "cache/policies/rpc.h"
+#include "cache/policies/snapkv.h"
+#include "cache/policies/streaming.h"
 
 namespace throughline {
 
@@ -56,6 +62,12 @@ const std::vector<Entry>& table() {
   static const std::vector<Entry> entries = {
       {{"full", "keeps everything", {}}, nullptr},
       {rpc_info(), make_rpc},
+      {random_info(), make_random},
+      {recency_info(), make_recency},
+      {snapkv_info(), make_snapkv},
+      {rkv_info(), make_rkv},
+      {h2o_info(), make_h2o},
+      {streaming_info(), make_streaming},
   };
   return entries;
 }

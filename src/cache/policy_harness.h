@@ -232,9 +232,8 @@ class SlowModel {
     softmax(&w);
     for (size_t i = 0; i < set.size(); ++i) {
       sums[layer * shape.kv_heads + head][set[i]] += w[i];
-      for (int64_t d = 0; d < shape.head_dim; ++d) {
-        (*out)[q * shape.head_dim + d] += w[i] * projection(shape, 'v', layer, set[i], head, d);
-      }
+      const Vector& v = memo('v', layer, set[i], head);
+      for (int64_t d = 0; d < shape.head_dim; ++d) (*out)[q * shape.head_dim + d] += w[i] * v[d];
     }
     weights[{layer, q}] = w;
   }
@@ -275,8 +274,15 @@ class SlowModel {
   }
 
   const Vector& memo(char what, int64_t layer, int64_t position, int64_t head) const {
-    Vector& entry = memo_[{what, layer, position, head}];
-    if (entry.empty()) entry = rotated(what, layer, position, head, position);
+    const int64_t rows = what == 'q' ? 0 : what == 'k' ? shape.q_heads() : 2 * shape.q_heads();
+    const int64_t at = layer * 3 * shape.q_heads() + rows + head;
+    if (memo_.empty()) memo_.resize(shape.layers * 3 * shape.q_heads());
+    if (static_cast<int64_t>(memo_[at].size()) <= position) memo_[at].resize(position + 1);
+    Vector& entry = memo_[at][position];
+    if (entry.empty() && what != 'v') entry = rotated(what, layer, position, head, position);
+    for (int64_t d = 0; static_cast<int64_t>(entry.size()) < shape.head_dim; ++d) {
+      entry.push_back(projection(shape, what, layer, position, head, d));
+    }
     return entry;
   }
 
@@ -289,7 +295,7 @@ class SlowModel {
   }
 
  private:
-  mutable std::map<std::tuple<char, int64_t, int64_t, int64_t>, Vector> memo_;
+  mutable std::vector<std::vector<Vector>> memo_;  // [layer][q, k, v][head][position]
 };
 
 // Slow pools over a vector, real elements only (or zeros outside, counted).

@@ -107,6 +107,10 @@ at::Tensor group_mean(const at::Tensor& x, int64_t groups) {
   return out;
 }
 
+at::Tensor position_scores(const ScoreInputs& in) {
+  return in.positions.narrow(1, in.first_candidate, in.candidates).to(at::kFloat);
+}
+
 at::Tensor average_pool(const at::Tensor& x, int64_t kernel, PoolEdge edge) {
   return pool(x, kernel, [&](const float* begin, const float* end) {
     const int64_t divisor = edge == PoolEdge::kCountPadding ? kernel : end - begin;

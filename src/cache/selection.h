@@ -27,6 +27,9 @@ std::vector<int64_t> all_rows(const ScoreInputs& in);
 // x [q_heads, n] -> [kv_heads, n]: mean over each group of q_heads / kv_heads neighbours; groups = 1: over all.
 at::Tensor group_mean(const at::Tensor& x, int64_t groups);
 
+// The position itself, for policies that keep the newest: fp32 [1 or kv_heads, candidates]. Exact up to 2^24 tokens.
+at::Tensor position_scores(const ScoreInputs& in);
+
 // Pools of odd width along the last dimension of x [sets, n], stride 1, same length. kernel 1 returns x.
 enum class PoolEdge { kRealElements, kCountPadding };  // what an average at the edge divides by
 at::Tensor average_pool(const at::Tensor& x, int64_t kernel, PoolEdge edge = PoolEdge::kRealElements);
