@@ -9,6 +9,7 @@
 #include "cache/policies/rpc.h"
 #include "cache/policies/snapkv.h"
 #include "cache/policies/streaming.h"
+#include "cache/policies/tova.h"
 
 namespace throughline {
 
@@ -67,6 +68,7 @@ const std::vector<Entry>& table() {
       {snapkv_info(), make_snapkv},
       {rkv_info(), make_rkv},
       {h2o_info(), make_h2o},
+      {tova_info(), make_tova},
       {streaming_info(), make_streaming},
   };
   return entries;
