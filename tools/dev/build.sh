@@ -11,10 +11,10 @@ preset=$1
 targets=("${@:2}")
 build=$root/build/$preset
 
-# One compiler at a time may need 1.5 GB (a torch source with optimisation), twice that under a sanitizer.
+# A torch source takes a compiler 0.65 GB; a long one, or a sanitizer, half as much again.
 job_count() {
-  local each_mib=1536 free_mib limit jobs
-  [[ $preset == asan || $preset == tsan ]] && each_mib=3072
+  local each_mib=1024 free_mib limit jobs
+  [[ $preset == asan || $preset == tsan ]] && each_mib=1536
   free_mib=$(awk '/^MemAvailable/ {print int($2 / 1024)}' /proc/meminfo)
   limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max)
   if [[ $limit =~ ^[0-9]+$ ]] && ((limit / 1048576 < free_mib)); then

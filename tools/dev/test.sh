@@ -105,7 +105,7 @@ tally_binary() {
   fi
   tests=$(grep -m 1 -o '"tests": [0-9]*' "$2") && tests=${tests#*: }
   failures=$(grep -m 1 -o '"failures": [0-9]*' "$2") && failures=${failures#*: }
-  skipped=$(grep -c '"result": "SKIPPED"' "$2" || true)
+  skipped=$(grep -c '"result": "S\(KIPPED\|UPPRESSED\)"' "$2" || true)  # the second: DISABLED_ in its name
   count passed $((tests - failures - skipped))
   count skipped "$skipped"
   while read -r name; do count failed 1 "$1: $name"; done < <(failed_tests "$2")
@@ -114,7 +114,7 @@ tally_binary() {
 
 # The names of the tests in a GoogleTest JSON report that hold a list of failures.
 failed_tests() {
-  awk -F '"' '$2 == "name" {name = $4} $2 == "classname" {suite = $4} $2 == "failures" && /\[/ {print suite "." name}' "$1"
+  awk -F '"' '$2 == "name" {name = $4} $2 == "classname" {suite = $4} $2 == "failures" && /\[/ {gsub(/\\/, "", name); print suite "." name}' "$1"
 }
 
 end_to_end() {
@@ -154,7 +154,7 @@ fuzz_one() {
   if [[ -e $root/fuzz/$1.dict ]]; then options+=("-dict=$root/fuzz/$1.dict"); fi
   options+=("$build/corpus/$1")
   if [[ -d $seeds ]]; then options+=("$seeds"); fi
-  check "fuzz: $1" "$build/$1_fuzz" -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+  check "fuzz: $1" "$build/$1_fuzz" -max_total_time="$2" -error_exitcode=1 -timeout=10 -rss_limit_mb=2048 \
     -artifact_prefix="$build/finds/$1-" "${options[@]}"
 }
 export -f fuzz_one
