@@ -44,7 +44,7 @@ cd -- "$folder"
       told[room] = 1
       next
     }
-    if (target !~ /^"/) next
+    if (target !~ /^"/ || target ~ /^"hwy\//) next  # Highway is included in quotes, as its guide does
     split(target, part, /["\/]/)
     if (!(part[2] in known)) finding(where ": #include " target " names no room; write it relative to src/")
     else if (!((room, part[2]) in sees)) finding(where ": #include " target ", but " room " may not see " part[2])
