@@ -176,3 +176,4 @@ TEST(Cases, UpstreamTriples) {
 }
 
 }  // namespace
+}  // namespace throughline::answer

@@ -582,6 +582,11 @@ class Comparer {
     if (have_x && have_y) exact = algebra_.equal(x, y);
     if (exact == Tri::kUnknown) exact = numeric(a, b);
     if (exact != Tri::kEqual && rounds_to(a, b)) return Tri::kEqual;
+    long double u = 0, v = 0;
+    if (exact != Tri::kEqual && options_.relative_tolerance > 0 && end_value(a, &u) && end_value(b, &v) &&
+        std::abs(u - v) <= options_.relative_tolerance * std::max(std::abs(u), std::abs(v))) {
+      return Tri::kEqual;
+    }
     return exact;
   }
 

@@ -228,7 +228,10 @@ std::optional<std::string_view> answer_region(std::string_view text, ThinkRegion
 }
 
 std::optional<std::string> boxed_answer(std::string_view region, const BoxOptions& options) {
-  const std::vector<Box> boxes = find_boxes(region);
+  std::vector<Box> boxes = find_boxes(region);
+  if (!options.fbox) {
+    std::erase_if(boxes, [&](const Box& box) { return region.compare(box.begin, 2, "\\f") == 0; });
+  }
   if (boxes.empty()) return std::nullopt;
   size_t first = boxes.size() - 1;
   while (first > 0 && boxes.size() - first < kMaxListBoxes) {
@@ -311,24 +314,25 @@ std::optional<std::string> whole_answer(std::string_view region) {
     if (rest.empty() || rest == ".") return std::string(trim(spans[0].content));
   }
   if (!spans.empty()) return std::nullopt;
-  // Prose: two words, or one word among numbers that is neither a function, a separator nor a unit.
-  int words = 0, strange = 0;
-  size_t run = 0;
+  // Prose: two words side by side, or one long word among numbers, that are neither functions, separators nor units.
+  static constexpr std::array<std::string_view, 9> kKnown = {"and", "or", "sqrt", "inf", "infty", "infinity",
+                                                             "percent", "pct", "log"};
+  size_t run = 0, last_word_end = std::string_view::npos;
   for (size_t i = 0; i <= s.size(); ++i) {
     if (i < s.size() && is_letter(s[i])) {
       ++run;
       continue;
     }
-    const bool command = run > 0 && i > run && s[i - run - 1] == '\\';
-    if (run >= 2 && !command) {
-      const std::string_view word = s.substr(i - run, run);
-      ++words;
-      if (run > 3 && word != "sqrt" && !is_unit_word(word)) ++strange;
+    const size_t start = i - run;
+    const bool command = run > 0 && start > 0 && s[start - 1] == '\\';
+    const std::string_view word = s.substr(start, run);
+    if (run >= 2 && !command && !is_unit_word(word) && std::find(kKnown.begin(), kKnown.end(), word) == kKnown.end()) {
+      if (run > 3 && has_digit(s)) return std::nullopt;
+      if (start > 0 && last_word_end == start - 1 && (s[start - 1] == ' ' || s[start - 1] == '\'')) return std::nullopt;
+      last_word_end = i;
     }
     run = 0;
   }
-  if (words > 1 && strange > 0) return std::nullopt;
-  if (strange > 0 && has_digit(s)) return std::nullopt;
   return std::string(s);
 }
 

@@ -51,15 +51,15 @@ CompareOptions delethink_compare() {
 const std::array<Profile, 9>& profiles() {
   static const std::array<Profile, 9> kProfiles = {{
       {"rlvr", "lenient in where the answer stands: last box, \"answer is\" forms, last number or choice",
-       Grader::kAlgebra, ThinkRegion::kAfterLast, Reading::kAnything, {70, true}, {}, false},
+       Grader::kAlgebra, ThinkRegion::kAfterLast, Reading::kAnything, {70, true, true}, {}, false},
       {"rlvr-strict", "a closed box after the thinking, or no answer; the default reward", Grader::kAlgebra,
-       ThinkRegion::kAfterLast, Reading::kBoxOnly, {70, true}, {}, false},
+       ThinkRegion::kAfterLast, Reading::kBoxOnly, {70, true, true}, {}, false},
       {"paper:delethink", "Math-Verify as Delethink's trainer calls it (LaTeX only, after the first </think>)",
-       Grader::kAlgebra, ThinkRegion::kAfterFirst, Reading::kMathematics, {70, false}, delethink_compare(), true},
+       Grader::kAlgebra, ThinkRegion::kAfterFirst, Reading::kMathematics, {70, false, false}, delethink_compare(), true},
       {"paper:delethink-train", "the same, and a response without </think> has no answer, as in training",
-       Grader::kAlgebra, ThinkRegion::kRequired, Reading::kMathematics, {70, false}, delethink_compare(), true},
+       Grader::kAlgebra, ThinkRegion::kRequired, Reading::kMathematics, {70, false, false}, delethink_compare(), true},
       {"paper:hendrycks", "is_equiv of Hendrycks' MATH: string equality after normalisation", Grader::kHendrycks,
-       ThinkRegion::kWhole, Reading::kBoxOnly, {}, {}, false},
+       ThinkRegion::kWhole, Reading::kBoxOnly, {70, false, false}, {}, false},
       {"paper:prm800k", "grade_answer of PRM800K", Grader::kPrm800k, ThinkRegion::kWhole, Reading::kBoxOnly, {}, {},
        false},
       {"paper:qwen", "math_equal of Qwen2.5-Math, also used by RPC", Grader::kQwen, ThinkRegion::kWhole,
@@ -184,7 +184,7 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
     case Grader::kQwen: answer = qwen_extract(response); break;
     case Grader::kDapo: answer = dapo_extract(response); break;
     case Grader::kGsm8k: answer = gsm8k_extract(response); break;
-    default: answer = last_boxed_plain(response);
+    default: answer = last_boxed_plain(response, profile.boxes.fbox);
   }
   if (!answer || trim(*answer).empty()) return result;
   result.verdict = Verdict::kWrong;

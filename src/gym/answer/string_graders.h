@@ -28,6 +28,6 @@ std::optional<std::string> dapo_extract(std::string_view response);
 std::optional<std::string> gsm8k_extract(std::string_view response);
 
 // The last \boxed{...} or \fbox{...} with braces counted as the Hendrycks code counts them (\{ and \} too).
-std::optional<std::string> last_boxed_plain(std::string_view response);
+std::optional<std::string> last_boxed_plain(std::string_view response, bool fbox);
 
 }  // namespace throughline::answer
