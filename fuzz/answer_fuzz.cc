@@ -12,6 +12,8 @@
 
 namespace {
 
+constexpr int64_t kLimitNs = 10000000;
+
 // Of this thread, so that a busy machine does not look like a slow input.
 int64_t thread_time_ns() {
   timespec t{};
@@ -34,7 +36,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view response = newline == std::string_view::npos ? gold : text.substr(newline + 1);
   int64_t best = INT64_MAX;
   Grade first;
-  for (int attempt = 0; attempt < 3; ++attempt) {
+  // A slow run may be the machine's doing: measure again. Every 16th input is graded twice to see that it repeats.
+  const bool twice = size % 16 == 0;
+  for (int attempt = 0; attempt < 3 && (best > kLimitNs || (attempt == 1 && twice)); ++attempt) {
     const int64_t start = thread_time_ns();
     const Grade grade = throughline::answer::grade(profile, gold, response);
     const int64_t spent = thread_time_ns() - start;
@@ -45,10 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       std::fprintf(stderr, "not repeatable\n");
       std::abort();
     }
-    if (attempt == 0 && spent < 5000000 && grade.steps < 1000) break;
-    if (best < 10000000) break;  // slow once may be the page cache's doing: measure again
   }
-  if (best > 10000000) {
+  if (best > kLimitNs) {
     std::fprintf(stderr, "%lld us, %lld steps\n", static_cast<long long>(best / 1000),
                  static_cast<long long>(first.steps));
     std::abort();

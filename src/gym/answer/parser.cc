@@ -125,7 +125,9 @@ class Parser {
       const NodeId right = ratio();
       if (failed_ || ++terms > 64) return fail();
       if (op == 'U' && tree_[left].kind == Kind::kUnion) {
-        tree_[left].kids.push_back(right);
+        std::vector<NodeId> kids = tree_[left].kids;
+        kids.push_back(right);
+        left = add(Kind::kUnion, std::move(kids));
         continue;
       }
       left = add(op == 'U' ? Kind::kUnion : op == 'I' ? Kind::kIntersection : Kind::kSetMinus, {left, right});

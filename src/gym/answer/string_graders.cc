@@ -386,35 +386,41 @@ constexpr std::array<std::string_view, 131> kQwenUnits = {
     "cm 2", "rs .", "rs", "kg", "g", "month", "km", "m", "cm", "mm", "apple", "liter", "loss", "yard", "pure", "year",
     "increase", "decrease", "d", "less", "Surface", "litre", "pi sq m", "s .", "metre", "meter", "inch", "", "", ""};
 
-// In these words a '.' of the original's pattern stands for any character.
-bool matches_at(std::string_view s, size_t at, std::string_view pattern) {
-  if (at + pattern.size() > s.size()) return false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] != '.' && pattern[i] != s[at + i]) return false;
+// Where `unit` begins at or behind `from`. A '.' of the original's pattern stands for any character.
+size_t find_unit(std::string_view s, std::string_view unit, size_t from) {
+  const size_t dot = unit.find('.');
+  if (dot == std::string_view::npos) return s.find(unit, from);
+  // All patterns with a dot begin with plain characters: look for those first.
+  const std::string_view head = unit.substr(0, dot);
+  for (size_t at = s.find(head, from); at != std::string_view::npos; at = s.find(head, at + 1)) {
+    if (at + unit.size() > s.size()) return std::string_view::npos;
+    bool equal = true;
+    for (size_t i = dot; i < unit.size() && equal; ++i) equal = unit[i] == '.' || unit[i] == s[at + i];
+    if (equal) return at;
   }
-  return true;
+  return std::string_view::npos;
 }
 
-// Removes `unit` where it stands alone, and the one character around it is kept.
+// Removes `unit` where it stands alone; the characters around it stay, and cannot begin the next match.
 std::string remove_unit(const std::string& s, std::string_view unit) {
+  size_t at = find_unit(s, unit, 0);
+  if (at == std::string::npos) return s;
   std::string out;
-  size_t i = 0;
-  while (i < s.size()) {
-    // A match begins at the start of the text, or with one character that is no word character.
-    for (const size_t lead : {size_t{0}, size_t{1}}) {
-      if (lead == 0 && i != 0) continue;
-      if (lead == 1 && word_character(s[i])) continue;
-      if (!matches_at(s, i + lead, unit)) continue;
-      const size_t end = i + lead + unit.size();
-      if (end < s.size() && word_character(s[end])) continue;
-      if (lead == 1) out.push_back(s[i]);
-      if (end < s.size()) out.push_back(s[end]);
-      i = end + 1;
-      goto matched;
+  size_t done = 0;  // copied so far
+  for (; at != std::string::npos; at = find_unit(s, unit, at)) {
+    const size_t end = at + unit.size();
+    const bool left = at == 0 || (at > done && !word_character(s[at - 1]));
+    const bool right = end >= s.size() || !word_character(s[end]);
+    if (!left || !right) {
+      ++at;
+      continue;
     }
-    out.push_back(s[i++]);
-  matched:;
+    out.append(s, done, at - done);
+    if (end < s.size()) out.push_back(s[end]);
+    done = std::min(end + 1, s.size());
+    at = done;
   }
+  out.append(s, done);
   return out;
 }
 
