@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
-#include <chrono>
+#include <ctime>
 #include <set>
 
 #include "gym/task_solvers.h"
@@ -11,6 +11,13 @@
 
 namespace throughline {
 namespace {
+
+// Of this thread: other work on the machine must not fail a test.
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
 
 TaskSpec spec_of(const std::vector<std::unique_ptr<const Task>>& tasks, const std::string& text) {
   auto spec = parse_task_spec(tasks, text, "test");
@@ -296,18 +303,18 @@ TEST(Tasks, HostileResponsesAreJudgedQuickly) {
     const TaskSpec spec = spec_of(tasks, task->ladder()[2]);
     TaskItem item = task->generate(9, 9, spec.difficulty);
     for (const auto& response : hostile) {
-      const auto begin = std::chrono::steady_clock::now();
+      const double begin = cpu_seconds();
       EXPECT_NE(task->check(item, response), TaskVerdict::kRight) << item.task << ": " << response.substr(0, 60);
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-      EXPECT_LT(took.count(), 0.1) << item.task << ": " << response.substr(0, 60);
+      const double took = cpu_seconds() - begin;
+      EXPECT_LT(took, 0.1) << item.task << ": " << response.substr(0, 60);
     }
     const std::string good = item.trace;
     for (const auto& prompt : hostile) {
       item.prompt = prompt;
-      const auto begin = std::chrono::steady_clock::now();
+      const double begin = cpu_seconds();
       task->check(item, good);
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-      EXPECT_LT(took.count(), 0.1) << item.task << ": " << prompt.substr(0, 60);
+      const double took = cpu_seconds() - begin;
+      EXPECT_LT(took, 0.1) << item.task << ": " << prompt.substr(0, 60);
     }
   }
 }
