@@ -18,6 +18,7 @@ constexpr size_t kLineLimit = size_t{64} << 20;  // bytes: a response of a milli
 struct SampleOptions {
   std::string task, difficulty, output = "-";
   uint64_t seed = 0, start = 0, count = 1;
+  bool text = false;
 };
 
 struct CheckOptions {
@@ -50,8 +51,9 @@ Status sample(const SampleOptions& options) {
   TL_TRY(const TaskSpec spec, parse_task_spec(tasks, join_spec(options.task, options.difficulty), "gym sample"));
   TL_TRY(LineWriter writer, open_output(options.output));
   for (uint64_t i = 0; i < options.count; ++i) {
+    const TaskItem item = spec.task->generate(options.seed, options.start + i, spec.difficulty);
     TL_TRY_STATUS(
-        writer.write(dump_json(item_to_json(spec.task->generate(options.seed, options.start + i, spec.difficulty)))));
+        writer.write(options.text ? item.prompt + "--- trace\n" + item.trace + "\n" : dump_json(item_to_json(item))));
   }
   return {};
 }
@@ -155,6 +157,7 @@ void add_gym_command(CLI::App& app, int* exit_status) {
   sample_command->add_option("--start", sampled->start, "index of the first item")->capture_default_str();
   sample_command->add_option("--count", sampled->count, "number of items")->capture_default_str();
   sample_command->add_option("--output", sampled->output, "file, or - for standard output")->capture_default_str();
+  sample_command->add_flag("--text", sampled->text, "prompt and trace to read, instead of JSON lines");
   sample_command->callback([sampled, report] { report(sample(*sampled)); });
 
   auto checked = std::make_shared<CheckOptions>();

@@ -58,8 +58,8 @@ std::string length_table(const std::vector<TaskSpec>& levels, uint64_t seed, uin
     std::sort(lengths.begin(), lengths.end());
     const auto n = static_cast<double>(count);
     char row[400];
-    std::snprintf(row, sizeof row, "| `%.200s` | %.0f | %zu | %zu | %zu | %.0f | %.0f |\n",
-                  level.difficulty.to_string().c_str(), trace / n, lengths[lengths.size() / 2],
+    std::snprintf(row, sizeof row, "| `%.200s` | %.0f | %zu | %zu | %zu | %.0f | %.0f |\n", level.text.c_str(),
+                  trace / n, lengths[lengths.size() / 2],
                   lengths[std::min(lengths.size() - 1, lengths.size() * 9 / 10)], lengths.back(), puzzle / n,
                   answer / n);
     out += row;

@@ -160,6 +160,7 @@ Result<TaskSpec> parse_task_spec(const std::vector<std::unique_ptr<const Task>>&
   std::vector<SpecInfo> known;
   for (const auto& task : tasks) known.push_back(task->info());
   TaskSpec out;
+  out.text = text;
   TL_TRY(out.difficulty, parse_spec(text, known, where));
   out.task = find_task(tasks, out.difficulty.method);
   TL_CHECK(out.task != nullptr, out.difficulty.method);

@@ -84,6 +84,7 @@ const Task* find_task(const std::vector<std::unique_ptr<const Task>>& tasks, std
 
 // "iterate_map:steps=40,states=16" -> the task and its validated difficulty.
 struct TaskSpec {
+  std::string text;  // as given
   const Task* task = nullptr;
   Spec difficulty;
 };
