@@ -18,7 +18,7 @@
 namespace throughline {
 namespace {
 
-const std::string kGolden = std::string(THROUGHLINE_SOURCE_DIR) + "/tests/golden/model";
+const std::string kGolden = THROUGHLINE_SOURCE_DIR "/tests/golden/model";
 
 std::vector<std::string> golden_names() {
   std::vector<std::string> names;

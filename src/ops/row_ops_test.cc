@@ -243,6 +243,9 @@ TEST(Gradients, EqualThoseOfAtensOperators) {
   expect_same_gradients([](const auto& t) { return linear(t[0], t[1], t[2], NumericMode::kExact); },
                         [](const auto& t) { return at::linear(t[0], t[1], t[2]); },
                         {noise({5, 12}, at::kFloat), noise({7, 12}, at::kFloat), noise({7}, at::kFloat)}, 1e-5);
+  expect_same_gradients([](const auto& t) { return linear(t[0], t[1], {}, NumericMode::kExact); },
+                        [](const auto& t) { return at::linear(t[0], t[1]); },
+                        {noise({5, 12}, at::kFloat), noise({7, 12}, at::kFloat)}, 1e-5);
   const auto plain_norm = [](const auto& t) {
     const at::Tensor x = t[0].to(at::kFloat);
     const at::Tensor normed = x.mul(x.square().mean(-1, true).add(1e-5).rsqrt());
