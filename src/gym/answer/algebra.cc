@@ -7,6 +7,7 @@ namespace throughline::answer {
 
 constexpr int kMaxConvertDepth = 1000;  // the parser's depth limit keeps trees well below
 constexpr int64_t kTrialDivisors = 1000;
+constexpr int64_t kTermCost = 4;  // a product of terms allocates: as slow as several plain steps
 
 // --- polynomials ----------------------------------------------------------------------------------------------------
 
@@ -42,7 +43,7 @@ void Algebra::collect(std::vector<Term>* terms) {
 Polynomial Algebra::add(const Polynomial& a, const Polynomial& b) {
   Polynomial result = a;
   result.terms.insert(result.terms.end(), b.terms.begin(), b.terms.end());
-  if (!steps_->charge(static_cast<int64_t>(result.terms.size()))) failed_ = true;
+  if (!charge(static_cast<int64_t>(result.terms.size()))) failed_ = true;
   if (!a.terms.empty() && !b.terms.empty()) collect(&result.terms);
   return result;
 }
@@ -93,7 +94,7 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
     if (!p.exponent.is_zero()) product.powers.push_back(std::move(p));
   }
   if (!product.coefficient.valid()) failed_ = true;
-  if (!steps_->charge(1 + product.coefficient.cost())) failed_ = true;
+  if (!charge(kTermCost + static_cast<int64_t>(product.powers.size()) + product.coefficient.cost())) failed_ = true;
   if (failed_) return;
   if (expand.empty()) {
     out->push_back(std::move(product));
@@ -262,7 +263,7 @@ std::vector<AtomPower> Algebra::factor(Rational value) {
   for (int64_t d = 2; d < kTrialDivisors && !value.is_one() && !failed_; d += d == 2 ? 1 : 2) {
     int64_t small = 0;
     if (value.to_int64(&small) && d * d > small) break;
-    if (!steps_->charge(value.cost())) failed_ = true;
+    if (!charge(value.cost())) failed_ = true;
     if (const int n = value.remove_factor(d)) add_prime(Rational(d), n, true);
   }
   if (!value.is_one() && !failed_) {
@@ -304,7 +305,7 @@ Quotient Algebra::integer_power(const Quotient& base, int64_t exponent) {
     Term result;
     result.coefficient = t.coefficient.pow(exponent);
     for (const AtomPower& p : t.powers) result.powers.push_back({p.atom, p.exponent * Rational(exponent)});
-    if (!result.coefficient.valid() || !steps_->charge(result.coefficient.cost())) return give_up();
+    if (!result.coefficient.valid() || !charge(result.coefficient.cost())) return give_up();
     Polynomial poly, one;
     poly.terms.push_back(std::move(result));
     one.terms.push_back({Rational(1), {}});
@@ -605,7 +606,7 @@ Quotient Algebra::determinant(const Node& matrix, int depth) {
 }
 
 Quotient Algebra::convert(NodeId id, int depth) {
-  if (failed_ || id == kNoNode || depth > kMaxConvertDepth || !steps_->charge(1)) return give_up();
+  if (failed_ || id == kNoNode || depth > kMaxConvertDepth || !charge(1)) return give_up();
   const Node& node = tree_[id];
   const auto simple = [&](AtomKind kind, std::string name = {}) {
     Atom atom;
@@ -654,7 +655,7 @@ Quotient Algebra::convert(NodeId id, int depth) {
         if (node.kind == Kind::kAbsolute) return constant(value.sign() < 0 ? -value : value);
         int64_t n = 0;
         const Rational factorial = value.to_int64(&n) ? Rational::factorial(n) : Rational::invalid();
-        if (!factorial.valid() || !steps_->charge(factorial.cost())) return give_up();
+        if (!factorial.valid() || !charge(factorial.cost())) return give_up();
         return constant(factorial);
       }
       Atom atom;
@@ -673,7 +674,7 @@ Quotient Algebra::convert(NodeId id, int depth) {
         return give_up();
       }
       const Rational value = Rational::binomial(a, b);
-      return value.valid() && steps_->charge(value.cost()) ? constant(value) : give_up();
+      return value.valid() && charge(value.cost()) ? constant(value) : give_up();
     }
     case Kind::kPercent:
       return multiply(convert(node.kids[0], depth + 1), constant(Rational(1, 100)));
@@ -696,7 +697,7 @@ Quotient Algebra::convert(NodeId id, int depth) {
 bool Algebra::canonical(NodeId id, Quotient* out) {
   failed_ = false;
   *out = convert(id, 0);
-  const bool ok = !failed_ && !steps_->exhausted();
+  const bool ok = !failed_ && !over_budget();
   failed_ = false;
   return ok;
 }
@@ -712,7 +713,7 @@ int32_t Algebra::intern(Atom atom) {
     for (size_t p = 0; p < atom.parts.size() && equal_parts; ++p) equal_parts = same(other.parts[p], atom.parts[p]);
     if (equal_parts) return static_cast<int32_t>(i);
   }
-  if (!steps_->charge(static_cast<int64_t>(atoms_.size()) + 1) || atoms_.size() >= kMaxAtoms) failed_ = true;
+  if (!charge(static_cast<int64_t>(atoms_.size()) + 1) || atoms_.size() >= kMaxAtoms) failed_ = true;
   if (failed_) return 0;
   atoms_.push_back(std::move(atom));
   return static_cast<int32_t>(atoms_.size() - 1);
@@ -736,7 +737,7 @@ Tri Algebra::equal(const Quotient& a, const Quotient& b) {
   } else {
     difference = add(multiply(a.top, b.bottom), multiply(negate(b).top, a.bottom));
   }
-  const bool ok = !failed_ && !steps_->exhausted();
+  const bool ok = !failed_ && !over_budget();
   failed_ = false;
   if (!ok) return Tri::kUnknown;
   if (difference.terms.empty()) return Tri::kEqual;
@@ -747,7 +748,7 @@ bool Algebra::proportional(const Quotient& a, const Quotient& b, int* sign) {
   if (a.top.terms.empty() || b.top.terms.empty()) return false;
   failed_ = false;
   const Quotient ratio = multiply(a, invert(b));
-  bool ok = !failed_ && !steps_->exhausted();
+  bool ok = !failed_ && !over_budget();
   failed_ = false;
   if (!ok) return false;
   if (ratio.top.terms.size() != ratio.bottom.terms.size()) return false;

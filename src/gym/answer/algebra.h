@@ -41,7 +41,9 @@ struct Quotient {
 
 class Algebra {
  public:
-  Algebra(const Tree& tree, Steps* steps) : tree_(tree), steps_(steps) {}
+  // Uses at most `share` further steps, so that some are left for the numeric comparison.
+  Algebra(const Tree& tree, int64_t share, Steps* steps)
+      : tree_(tree), steps_(steps), ceiling_(steps->used() + share) {}
 
   // False when the expression has no canonical form within the bounds (or is no expression at all).
   bool canonical(NodeId id, Quotient* out);
@@ -100,8 +102,15 @@ class Algebra {
   }
   std::string to_text(const Polynomial& p) const;
 
+  bool over_budget() const { return steps_->exhausted() || steps_->used() > ceiling_; }
+  bool charge(int64_t cost) {
+    steps_->charge(cost);
+    return !over_budget();
+  }
+
   const Tree& tree_;
   Steps* steps_;
+  int64_t ceiling_;
   std::vector<Atom> atoms_;
   bool failed_ = false;
 };

@@ -10,6 +10,7 @@ namespace throughline::answer {
 namespace {
 
 constexpr size_t kMaxElements = 200;
+constexpr int64_t kAlgebraSteps = 12000;  // of the budget of one comparison
 constexpr int kPoints = 4;
 constexpr int kPointsNeeded = 2;  // that many must have a value
 
@@ -47,7 +48,7 @@ struct RealSet {
 class Comparer {
  public:
   Comparer(Tree tree, const CompareOptions& options, Steps* steps)
-      : tree_(std::move(tree)), options_(options), steps_(steps), algebra_(tree_, steps) {}
+      : tree_(std::move(tree)), options_(options), steps_(steps), algebra_(tree_, kAlgebraSteps, steps) {}
 
   Tri answers(NodeId gold, NodeId answer) {
     if (options_.expressions_only) {

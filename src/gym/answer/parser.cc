@@ -678,10 +678,19 @@ class Parser {
       if (failed_ || factors.empty()) return fail();
       arguments = {factors.size() == 1 ? factors[0] : add(Kind::kProduct, std::move(factors))};
     }
+    for (NodeId& argument : arguments) argument = radians(argument);
     if (subscript_value != kNoNode) arguments.push_back(subscript_value);
     NodeId result = add(Kind::kFunction, std::move(arguments), name);
     if (exponent != kNoNode) result = add(Kind::kPower, {result, exponent});
     return result;
+  }
+
+  // sin 60^\circ: degrees count within a function.
+  NodeId radians(NodeId id) {
+    if (tree_[id].kind != Kind::kUnit || tree_[id].name != "degree") return id;
+    const NodeId value = tree_[id].kids[0];
+    const NodeId half_turn = add(Kind::kInverse, {tree_.add_number(Rational(180))});
+    return add(Kind::kProduct, {value, add(Kind::kPi), half_turn});
   }
 
   bool is_function() const {
