@@ -77,7 +77,7 @@ class Generate {
       if (!model_->engine->step() && !more) break;
       progress_.show(done_, open_, model_->engine->stats().sampled_tokens);
     }
-    progress_.finish(done_, errors_, skipped_, model_->engine->stats().sampled_tokens);
+    if (failure_.ok()) progress_.finish(done_, errors_, skipped_, model_->engine->stats().sampled_tokens);
     return failure_;
   }
   int64_t errors() const { return errors_; }
@@ -105,7 +105,7 @@ class Generate {
     auto parsed = parse_request_line(text, known, where);
     const Json id = parsed.ok() ? parsed->id : request_id(text);
     if (parsed.ok() && !seen_.insert(key_of(id, line_)).second) {
-      if (!own_.count(key_of(id, line_))) return true;  // answered by an earlier run
+      if (own_.insert(key_of(id, line_)).second) return true;  // answered by an earlier run
       write_error(id, Error{"id " + id.dump() + " appears twice", where, "give every line its own id"});
       return true;
     }

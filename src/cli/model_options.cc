@@ -148,8 +148,11 @@ void FieldFlags::add_to(CLI::App& app, const std::string& heading) {
   group(app.add_option("--min-p,--min_p", values_.min_p,
                        "least probability relative to the best (default: generation_config.json, else off)"));
   group(app.add_option("--seed", values_.seed, "of all draws (default: made from the line's id)"));
-  group(app.add_option("--stop", stop_, "stop string; may be given several times"));
-  group(app.add_option("--stop-token-ids,--stop_token_ids", stop_token_ids_, "token ids that end a sample"));
+  // One value a flag: what follows may be run's prompt.
+  group(app.add_option("--stop", stop_, "stop string; may be given several times")->allow_extra_args(false));
+  group(app.add_option("--stop-token-ids,--stop_token_ids", stop_token_ids_, "token ids that end a sample: 5,6,7")
+            ->allow_extra_args(false)
+            ->delimiter(','));
   group(app.add_flag("--ignore-eos,--ignore_eos", ignore_eos_, "EOS does not end a sample"));
   group(app.add_option("--logprobs", values_.logprobs, "log-probs of each token and of the N best"));
   group(app.add_flag("--sampling-logprobs,--sampling_logprobs", sampling_logprobs_,

@@ -181,8 +181,10 @@ void add_template(CLI::App& app, int* exit_status) {
                    "JSON file: a list of messages, or an object with messages; - is standard input")
       ->capture_default_str();
   command->add_option("--tools", options->tools, "JSON file: a list of tool schemas");
-  command->add_option("--kwarg", options->arguments,
-                      "name=value for the template, the value as JSON or else text: enable_thinking=false");
+  command
+      ->add_option("--kwarg", options->arguments,
+                   "name=value for the template, the value as JSON or else text: enable_thinking=false")
+      ->allow_extra_args(false);
   command->add_flag("--no-generation-prompt", options->no_generation_prompt, "do not open the assistant's turn");
   command->callback([options, exit_status] { *exit_status = report(render(*options)); });
 }
