@@ -55,7 +55,9 @@ class EngineParity : public ::testing::TestWithParam<std::string> {
       for (size_t rank = 0; rank < 5; ++rank) {
         const auto want_logprob = top[rank][1].get<double>();
         EXPECT_NEAR(draw.top[rank].logprob, want_logprob, tolerance_) << "step " << step << " rank " << rank;
-        if (fp32_ && rank == 0) EXPECT_EQ(draw.top[rank].id, top[rank][0].get<int32_t>());
+        if (fp32_ && rank == 0) {
+          EXPECT_EQ(draw.top[rank].id, top[rank][0].get<int32_t>());
+        }
       }
     }
     EXPECT_GE(compared, fp32_ ? want.size() : 10u);

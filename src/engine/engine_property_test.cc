@@ -65,7 +65,7 @@ TEST(EngineProperty, TogetherAsAlone) {
     const int count = *rc::gen::inRange(6, 14);
     for (int i = 0; i < count; ++i) requests.push_back(random_request(model.decoder->config().vocab));
     const auto tight =
-        model.engine({.kv_memory_bytes = model.kv_bytes(*rc::gen::inRange(12, 30) * 16),
+        model.engine({.kv_memory_bytes = model.kv_bytes(*rc::gen::inRange(7, 16) * 16),
                       .park_memory_bytes = *rc::gen::element<int64_t>(0, model.kv_bytes(200), int64_t{1} << 30),
                       .batch_max = *rc::gen::inRange(2, 9),
                       .prefill_slice_tokens = *rc::gen::inRange(1, 80),
