@@ -195,9 +195,10 @@ std::string describe_specs(std::span<const SpecInfo> known) {
     out += "  " + info.method + "  " + info.help + "\n";
     for (const auto& option : info.options) {
       char line[256];
-      const std::string shown = option.required               ? "required"
-                                : option.default_text.empty() ? "off"
-                                                              : option.default_text;
+      const std::string shown = option.required                ? "required"
+                                : !option.default_note.empty() ? option.default_note
+                                : option.default_text.empty()  ? "off"
+                                                               : option.default_text;
       std::snprintf(line, sizeof line, "      %-16s %-14s ", option.name.c_str(), shown.c_str());
       out += line + option.help;
       if (!option.choices.empty()) out += " (" + join(option.choices) + ")";

@@ -28,6 +28,7 @@ struct OptionInfo {
   double minimum = 0;  // for kInteger and kNumber, inclusive
   double maximum = 1e12;
   std::vector<std::string> choices;  // for kChoice; "first:N" stands for a choice with a number
+  std::string default_note;          // shown instead of "off" where the default depends on another option
 };
 
 struct SpecInfo {

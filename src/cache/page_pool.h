@@ -1,14 +1,19 @@
 // The page pool: fixed-size pages of K and V for every layer, handed out one by one and counted.
 //
-// A page id stands for one page in every layer of its group (today one group: all layers). Storage is one reservation
-// per K and V on the CPU: memory is touched on first use, and pages that come back are given back to the system once
-// more than kWarmFreeBytes lie idle, so that RSS follows use. Pages are reference-counted: a shared prompt page has
-// several owners and is never written (callers copy first). Not thread-safe: the engine's step loop owns it.
+// A page id stands for one page in every layer of its group (today one group: all layers). On the CPU storage is one
+// reservation, page after page, each page holding K and V of all its layers: a page is one range of bytes that can be
+// copied, parked or given back to the system at once, and layer(l) is a strided view. Memory is touched on first use;
+// pages that come back are given back to the system once more than kWarmFreeBytes lie idle, so that RSS follows use.
+// Pages are reference-counted: a shared prompt page has several owners and is never written (callers copy first). A new
+// page's contents are undefined. Errors: a shape or size that cannot be reserved. Not thread-safe: the engine's step
+// loop owns it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/result.h"
@@ -55,16 +60,18 @@ class PagePool {
   void write_page(int32_t page, const std::byte* in);
 
  private:
-  PagePool(const KvShape& shape, int64_t pages);
+  PagePool(const KvShape& shape, int64_t pages, std::byte* storage);
+  std::byte* page_bytes(int32_t page) const { return storage_ + page * page_stride_bytes_; }
+  int32_t& counted(int32_t page);  // owners of a page that has some
   void trim();
 
   KvShape shape_;
   std::vector<int32_t> owners_;
   std::vector<int32_t> free_;   // min-heap
   std::vector<bool> resident_;  // free pages that may still hold memory
-  int64_t resident_free_ = 0;
-  void* storage_ = nullptr;
-  size_t storage_bytes_ = 0;
+  int64_t resident_free_ = 0;   // how many of these
+  std::byte* storage_ = nullptr;
+  int64_t page_stride_bytes_ = 0;  // bytes_per_page() rounded up to whole system pages
   std::vector<ops::PagedKv> layers_;
 };
 

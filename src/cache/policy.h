@@ -27,6 +27,10 @@ struct PolicyNeeds {
   bool step_attention = false;  // attention of the current decode query over the cache
   bool attention_sums = false;  // attention received so far by each token, prefill included; carried with it
   bool unrotated_keys = false;  // keys stored unrotated and rotated by place at each read (streaming rotate=cache)
+
+  // Whether a sequence may start from prompt pages that another one filled: not if it needs the prefill's attention,
+  // nor if its pages hold something else.
+  bool takes_prefix_hits() const { return !attention_sums && !unrotated_keys; }
 };
 
 // Where a sequence stands when a policy is asked.
@@ -37,7 +41,7 @@ struct EventClock {
   int64_t events = 0;            // events so far in this chunk
 };
 
-// One layer at an event. Columns are cached tokens in position order (per KV head where the sets differ).
+// One layer at an event, on the CPU. Columns are cached tokens in position order (per KV head where the sets differ).
 struct ScoreInputs {
   int64_t layer = 0;
   int64_t q_heads = 0, kv_heads = 0;
@@ -63,18 +67,28 @@ class EvictionPolicy {
   virtual KeptScope scope() const = 0;
   virtual int64_t window() const { return 0; }          // last cached tokens, always kept
   virtual bool due(const EventClock& clock) const = 0;  // asked after each decode step of a sampled token
-  virtual int64_t survivors(const EventClock& clock,
-                            int64_t candidates) const = 0;     // of the candidates; 0 .. candidates
-  virtual at::Tensor scores(const ScoreInputs& in) const = 0;  // fp32 [kv_heads (kHead) or 1 (kLayer), candidates]
-  // Tokens protected for a prompt of so many tokens (`protect`, and streaming's sinks): positions 0 .. n-1.
+  // How many of the candidates stay, 0 .. candidates.
+  virtual int64_t survivors(const EventClock& clock, int64_t candidates) const = 0;
+  // fp32 [kv_heads (kHead) or 1 (kLayer), candidates]; the highest stay, of equal ones the larger position.
+  virtual at::Tensor scores(const ScoreInputs& in) const = 0;
+  // Positions 0 .. n-1 that never go, for a prompt of so many tokens (`protect`, and streaming's sinks).
   virtual int64_t protected_tokens(int64_t prompt_tokens) const;
-  // The cache before event after event never falls under, never rises over this many tokens for `tokens` decoded; for
-  // admission.
-  virtual int64_t peak_tokens(int64_t prompt_tokens, int64_t decoded) const { return prompt_tokens + decoded; }
+
+  int64_t candidates(const EventClock& clock) const;
+  bool event_due(const EventClock& clock) const;       // due, with at least one candidate: what is recorded as an event
+  int64_t kept_tokens(const EventClock& clock) const;  // cached tokens after an event at `clock`
+  // The most tokens ever cached while `decoded` tokens are sampled after the prompt; for admission.
+  int64_t peak_tokens(int64_t prompt_tokens, int64_t decoded) const;
+
+ protected:
+  // `survivors` under a budget that counts protected and window: max(0, budget - protected - window).
+  int64_t survivors_within(int64_t budget, const EventClock& clock, int64_t candidates) const;
 
  private:
   Spec spec_;
 };
+
+using PolicyFactory = Result<std::unique_ptr<const EvictionPolicy>> (*)(const Spec&, const std::string& where);
 
 // All known policies, in the order of the docs.
 std::span<const SpecInfo> policy_infos();

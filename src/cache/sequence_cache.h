@@ -21,14 +21,17 @@ namespace throughline {
 // What a token is to the policy: only kSampled counts as decoded, fills the query ring and can trigger an event.
 enum class TokenKind : uint8_t { kPrompt, kSampled, kForced };
 
-// What one event took from one (layer, head): enough to replay it, and the trainer's evicted_at.
+// What one event took from every layer: enough to replay it, and the trainer's evicted_at.
 struct EvictionRecord {
   int64_t decoded = 0;  // `decoded` when it fired
   int64_t tokens = 0;   // logical tokens in the context when it fired (positions 0 .. tokens-1 had been seen)
   int64_t kept = 0;     // cached tokens per layer and head afterwards
-  // [layers * heads or layers * 1] ascending positions that went (row-major by layer; heads only where the scope is
-  // kHead).
-  std::vector<std::vector<int32_t>> evicted;
+  int64_t gone = 0;     // tokens that went, of each set
+  // [layers, kv_heads (kHead) or 1 (kLayer), gone] ascending positions, row-major.
+  std::vector<int32_t> evicted;
+  std::span<const int32_t> evicted_of(int64_t set) const {  // set = layer * sets_per_layer + head
+    return std::span<const int32_t>(evicted).subspan(static_cast<size_t>(set * gone), static_cast<size_t>(gone));
+  }
 };
 
 struct CacheStats {
@@ -49,14 +52,18 @@ class SequenceCache {
   SequenceCache(SequenceCache&&) noexcept;
   SequenceCache& operator=(SequenceCache&&) noexcept;
 
-  int64_t next_position() const;  // logical tokens so far
-  int64_t cached_tokens() const;  // slots in use, per layer and head
+  const EvictionPolicy* policy() const;
+  int64_t prompt_tokens() const;
+  int64_t sets_per_layer() const;  // kept sets a layer: kv_heads under a kHead policy, else 1
+  int64_t next_position() const;   // logical tokens so far
+  int64_t cached_tokens() const;   // slots in use, per layer and head
   int64_t decoded() const;
   const CacheStats& stats() const;
   const std::vector<EvictionRecord>& records() const;
 
   // Pages that the next `rows` tokens and the event they may cause need beyond those held (copies of shared pages
-  // included).
+  // included). Pages that become shared (PrefixCache::insert) after reserve() and before the event are not foreseen:
+  // insert before reserve().
   int64_t pages_needed(int64_t rows) const;
   // Takes them. REQUIRES: pool->free_pages() >= pages_needed(rows).
   void reserve(int64_t rows);
@@ -69,22 +76,33 @@ class SequenceCache {
   // The same with a recorded selection (replay after preemption).
   void replay(const EvictionRecord& record);
 
-  // Prefix sharing: start with whole pages that another sequence filled (retained here). REQUIRES: empty.
+  // Prefix sharing: start with whole pages that another sequence filled (retained here). REQUIRES: empty,
+  // takes_prefix_hits(), tokens == pages.size() * page_tokens.
   void adopt_prefix(std::span<const int32_t> pages, int64_t tokens);
-  const std::vector<int32_t>& pages() const;
+  bool takes_prefix_hits() const;  // false: the policy must see the prefill itself (h2o), or stores other keys
+  // Whether slot s still is position s everywhere, rotated: what may enter the PrefixCache.
+  bool pages_are_plain() const;
+  const std::vector<int32_t>& pages() const;  // in slot order
 
   // Kept positions, ascending. head is ignored where the scope is a layer.
   std::vector<int32_t> kept_positions(int64_t layer, int64_t head) const;
 
-  // Parking: copies everything out and releases all pages; unpark() takes new ones.
-  struct Parked;
+  // Parking: copies everything out and releases all pages; unpark() takes new ones and goes on bit for bit, in this
+  // object or in a new one made with the same arguments. What is not K or V (positions, statistics, records) stays
+  // readable meanwhile.
+  struct Parked {
+    virtual ~Parked() = default;
+  };
   std::unique_ptr<Parked> park();
   int64_t pages_to_unpark(const Parked& parked) const;
   void unpark(const Parked& parked);  // REQUIRES: enough free pages
   static int64_t parked_bytes(const Parked& parked);
 
-  // For bench: as if `depth` logical tokens had been seen under the policy in mid-cycle; K and V random.
+  // For bench: as if `depth` logical tokens had been seen, half-way between two events of the policy; K and V random.
+  // Statistics start at zero. REQUIRES: empty, depth >= prompt tokens, pool->free_pages() >=
+  // pages_for_synthetic(depth).
   void fill_synthetic(int64_t depth, uint64_t seed);
+  int64_t pages_for_synthetic(int64_t depth) const;
 
  private:
   friend class StepAttention;

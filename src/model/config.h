@@ -10,7 +10,6 @@
 
 #include "base/json.h"
 #include "base/result.h"
-#include "ops/rope.h"
 
 namespace throughline {
 
@@ -33,23 +32,23 @@ struct RopeConfig {
 struct ModelConfig {
   ModelFamily family = ModelFamily::kLlama;
   int64_t hidden = 0, layers = 0, q_heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
-  int64_t max_positions = 0;  // max_position_embeddings; for dynamic RoPE never past the original length
+  int64_t max_positions = 0;  // max_position_embeddings; yarn: at least factor * original; dynamic: the original length
   double norm_eps = 1e-6;
   bool tied_embeddings = false;
   bool qkv_bias = false, output_bias = false, mlp_bias = false, qk_norm = false;
   RopeConfig rope;
-  std::string dtype = "float32";  // of the checkpoint: float32, float16, bfloat16
-  std::vector<int32_t> eos_ids;   // of config.json alone
+  std::string dtype;             // float32, float16, bfloat16; empty: config.json is silent, the weights say it
+  std::vector<int32_t> eos_ids;  // of config.json alone
   int32_t bos_id = -1;
 
   int64_t parameters() const;  // tied head counted once
 };
 
+// `where` names the text in errors. Every value is range-checked: one clear line with file and field.
 Result<ModelConfig> parse_config(const Json& json, const std::string& where);
+Result<ModelConfig> load_config_file(const std::string& path);
 Result<ModelConfig> load_config(const std::string& model_dir);
 Json config_to_json(const ModelConfig& config);  // as transformers reads it
-
-ops::RopeFrequencies rope_frequencies(const ModelConfig& config);
 
 // generation_config.json; every field optional. eos_ids here is the union with config.json's.
 struct GenerationDefaults {

@@ -16,6 +16,7 @@
 #include "cache/attention_context.h"
 #include "model/config.h"
 #include "ops/numeric.h"
+#include "ops/rope.h"
 
 namespace throughline {
 

@@ -1,8 +1,9 @@
 // Attention over paged K and V, and the writes into the pages.
 //
-// Pools are [pages, kv_heads, page_tokens, head_dim], K and V apart, fp32 or bf16. A *slot* is a place in a sequence's
-// cache: slot s of a sequence is token s % page_tokens of page page_table[seq][s / page_tokens]. Slots in use are
-// 0 .. length-1 without holes; their order need not be the order of positions.
+// Pools are [pages, kv_heads, page_tokens, head_dim], K and V apart, fp32 or bf16, contiguous but for any stride over
+// pages; on the CPU (CUDA: issue F). A *slot* is a place in a sequence's cache: slot s of a sequence is token
+// s % page_tokens of page page_table[seq][s / page_tokens]. Slots in use are 0 .. length-1 without holes; their order
+// need not be the order of positions.
 // A batch is a list of sequences; rows of sequence s are rows row_begin[s] .. row_begin[s+1]-1 of q, k, v. `lengths`
 // count the slots in use after this step's rows were appended, so the j-th of a sequence's r rows sits in slot
 // length - r + j and attends to slots 0 .. length - r + j (causal by slot).
@@ -56,15 +57,18 @@ at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, con
 
 // For every slot of one sequence the attention it received from the sequence's rows of this step, summed over rows and
 // over the query heads of each group: fp32 [kv_heads, length]. A second pass over K with the lse of the first.
+// `into` (fp32 [kv_heads, >= length], rows contiguous), if given, is added to and returned instead. Each slot adds row
+// after row, head after head, so sums carried on in `into` do not depend on how the rows were cut into steps.
 at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv,
-                                       const PagedBatch& batch, int32_t seq, double scale);
+                                       const PagedBatch& batch, int32_t seq, double scale, const at::Tensor& into = {});
 
 // Copies slots of one sequence (pages given in order) into fp32 [kv_heads, n, head_dim]; slots [kv_heads or 1, n]
 // int64.
 at::Tensor gather_slots(const at::Tensor& pool /* k or v */, const std::vector<int32_t>& pages,
                         const at::Tensor& slots);
 
-// Moves token `from` to token `to` for one KV head (head < 0: all heads), K and V. Both in slots of one sequence.
+// Moves token `from` to token `to` for one KV head (head < 0: all heads), K and V. Both in slots of one sequence. Moves
+// of a head happen in their order.
 struct SlotMove {
   int32_t head, from, to;
 };

@@ -155,7 +155,9 @@ void TraceRunner::settle() {
 }
 
 void TraceRunner::finish(FinishDetail detail) {
-  if (finished()) return;
+  // A stop string is found a moment after its last id was added; it goes before a limit reached by that same id.
+  const bool stop_at_limit = detail == FinishDetail::kStopString && reason_of(trace_.finish) == FinishReason::kLength;
+  if (finished() && !stop_at_limit) return;
   trace_.finish = detail;
   if (thinking_now_) trace_.thinking_to = total_tokens_;
 }
