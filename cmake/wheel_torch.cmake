@@ -9,7 +9,11 @@ if(TORCH_DIR)
   if(NOT EXISTS ${TORCH_DIR}/lib/libtorch_cpu.so)
     message(FATAL_ERROR "TORCH_DIR=${TORCH_DIR} has no lib/libtorch_cpu.so; run ./throughline, which installs it")
   endif()
-  target_include_directories(wheel_torch SYSTEM INTERFACE ${TORCH_DIR}/include ${TORCH_DIR}/include/torch/csrc/api/include)
+  # The wheel brings headers of its own, newer fmt without its library: a folder in front shows the system's.
+  find_path(SYSTEM_FMT_INCLUDE fmt/core.h PATHS /usr/include REQUIRED)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/system_first)
+  file(CREATE_LINK ${SYSTEM_FMT_INCLUDE}/fmt ${CMAKE_BINARY_DIR}/system_first/fmt SYMBOLIC)
+  target_include_directories(wheel_torch SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/system_first ${TORCH_DIR}/include ${TORCH_DIR}/include/torch/csrc/api/include)
   target_compile_definitions(wheel_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
   target_link_libraries(wheel_torch INTERFACE ${TORCH_DIR}/lib/libtorch_cpu.so ${TORCH_DIR}/lib/libc10.so)
   # at::parallel_for is a header that runs serially unless OpenMP is on; the wheel's own libgomp serves it (rpath). clang

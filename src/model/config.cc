@@ -294,7 +294,10 @@ Result<ModelConfig> parse_config(const Json& json, const std::string& where) {
 }
 
 Result<ModelConfig> load_config(const std::string& model_dir) {
-  const std::string path = join_path(model_dir, "config.json");
+  return load_config_file(join_path(model_dir, "config.json"));
+}
+
+Result<ModelConfig> load_config_file(const std::string& path) {
   TL_TRY(const std::string text, read_file(path, kMaxConfigBytes));
   TL_TRY(const Json json, parse_json(text, path));
   return parse_config(json, path);

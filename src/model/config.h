@@ -46,6 +46,7 @@ struct ModelConfig {
 
 // `where` names the text in errors. Every value is range-checked: one clear line with file and field.
 Result<ModelConfig> parse_config(const Json& json, const std::string& where);
+Result<ModelConfig> load_config_file(const std::string& path);
 Result<ModelConfig> load_config(const std::string& model_dir);
 Json config_to_json(const ModelConfig& config);  // as transformers reads it
 

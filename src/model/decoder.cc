@@ -1,10 +1,10 @@
 #include "model/decoder.h"
 
 #include <ATen/ops/embedding.h>
-#include <fmt/format.h>
 
 #include <cmath>
 
+#include "model/layer_tensors.h"
 #include "model/rope.h"
 #include "model/weights.h"
 #include "ops/linear.h"
@@ -13,47 +13,10 @@
 namespace throughline {
 namespace {
 
-constexpr const char* kEmbedding = "model.embed_tokens.weight";
-constexpr const char* kFinalNorm = "model.norm.weight";
-constexpr const char* kHead = "lm_head.weight";
-
-// Visits a layer's tensors with their Hugging Face names (after "model.layers.N.") and shapes, in file order.
-template <class Layer, class Visit>
-void visit_layer(const ModelConfig& c, Layer& layer, const Visit& visit) {
-  const int64_t q = c.q_heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  using Shape = std::vector<int64_t>;
-  visit("input_layernorm.weight", layer.input_norm, Shape{c.hidden});
-  visit("mlp.down_proj.weight", layer.down_weight, Shape{c.hidden, c.ffn});
-  visit("mlp.gate_proj.weight", layer.gate_weight, Shape{c.ffn, c.hidden});
-  visit("mlp.up_proj.weight", layer.up_weight, Shape{c.ffn, c.hidden});
-  if (c.mlp_bias) {
-    visit("mlp.down_proj.bias", layer.down_bias, Shape{c.hidden});
-    visit("mlp.gate_proj.bias", layer.gate_bias, Shape{c.ffn});
-    visit("mlp.up_proj.bias", layer.up_bias, Shape{c.ffn});
-  }
-  visit("post_attention_layernorm.weight", layer.post_attention_norm, Shape{c.hidden});
-  if (c.qk_norm) {
-    visit("self_attn.q_norm.weight", layer.q_norm, Shape{c.head_dim});
-    visit("self_attn.k_norm.weight", layer.k_norm, Shape{c.head_dim});
-  }
-  if (c.qkv_bias) {
-    visit("self_attn.q_proj.bias", layer.q_bias, Shape{q});
-    visit("self_attn.k_proj.bias", layer.k_bias, Shape{kv});
-    visit("self_attn.v_proj.bias", layer.v_bias, Shape{kv});
-  }
-  if (c.output_bias) visit("self_attn.o_proj.bias", layer.o_bias, Shape{c.hidden});
-  visit("self_attn.q_proj.weight", layer.q_weight, Shape{q, c.hidden});
-  visit("self_attn.k_proj.weight", layer.k_weight, Shape{kv, c.hidden});
-  visit("self_attn.v_proj.weight", layer.v_weight, Shape{kv, c.hidden});
-  visit("self_attn.o_proj.weight", layer.o_weight, Shape{c.hidden, q});
-}
-
-std::string layer_prefix(int64_t layer) { return fmt::format("model.layers.{}.", layer); }
-
 // What config.json says, else what the embedding is stored in.
 at::ScalarType checkpoint_dtype(const ModelConfig& config, const Checkpoint& checkpoint) {
   if (!config.dtype.empty()) return scalar_type_of(config.dtype);
-  const TensorView* embedding = checkpoint.find(kEmbedding);
+  const TensorView* embedding = checkpoint.find(kEmbeddingName);
   if (embedding == nullptr || embedding->info.dtype == TensorDtype::kF32) return at::kFloat;
   return embedding->info.dtype == TensorDtype::kF16 ? at::kHalf : at::kBFloat16;
 }
@@ -68,7 +31,7 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const std::string& model_dir, con
   auto decoder = std::unique_ptr<Decoder>(new Decoder());
   decoder->config_ = config;
   decoder->rope_ = rope_frequencies(config);
-  decoder->embedding_ = reader.take(kEmbedding, {config.vocab, config.hidden});
+  decoder->embedding_ = reader.take(kEmbeddingName, {config.vocab, config.hidden});
   for (int64_t l = 0; l < config.layers; ++l) {
     const std::string prefix = layer_prefix(l);
     visit_layer(config, decoder->layers_.emplace_back(),
@@ -77,12 +40,12 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const std::string& model_dir, con
                 });
     reader.ignore(prefix + "self_attn.rotary_emb.inv_freq");
   }
-  decoder->final_norm_ = reader.take(kFinalNorm, {config.hidden});
+  decoder->final_norm_ = reader.take(kFinalNormName, {config.hidden});
   if (config.tied_embeddings) {
-    reader.ignore(kHead);
+    reader.ignore(kHeadName);
     decoder->head_ = decoder->embedding_;
   } else {
-    decoder->head_ = reader.take(kHead, {config.vocab, config.hidden});
+    decoder->head_ = reader.take(kHeadName, {config.vocab, config.hidden});
   }
   TL_TRY_STATUS(reader.finish());
   return decoder;
@@ -126,15 +89,15 @@ at::Tensor Decoder::logits(const at::Tensor& hidden, ops::NumericMode mode) cons
 
 std::vector<std::pair<std::string, at::Tensor>> Decoder::parameters() const {
   std::vector<std::pair<std::string, at::Tensor>> out;
-  out.emplace_back(kEmbedding, embedding_);
+  out.emplace_back(kEmbeddingName, embedding_);
   for (size_t l = 0; l < layers_.size(); ++l) {
     const std::string prefix = layer_prefix(static_cast<int64_t>(l));
     visit_layer(config_, layers_[l], [&](const char* name, const at::Tensor& tensor, const std::vector<int64_t>&) {
       out.emplace_back(prefix + name, tensor);
     });
   }
-  out.emplace_back(kFinalNorm, final_norm_);
-  if (!config_.tied_embeddings) out.emplace_back(kHead, head_);
+  out.emplace_back(kFinalNormName, final_norm_);
+  if (!config_.tied_embeddings) out.emplace_back(kHeadName, head_);
   return out;
 }
 

@@ -43,11 +43,11 @@ at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const at:
 
 struct ExactLinear : torch::autograd::Function<ExactLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias) {
+                            const std::optional<at::Tensor>& bias) {
     context->save_for_backward({x, weight});
-    context->saved_data["has_bias"] = bias.defined();
+    context->saved_data["has_bias"] = bias.has_value();
     const at::NoGradGuard guard;
-    return exact_linear(x, weight, bias);
+    return exact_linear(x, weight, bias.value_or(at::Tensor()));
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -65,10 +65,10 @@ struct ExactLinear : torch::autograd::Function<ExactLinear> {
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, NumericMode mode) {
-  if (mode == NumericMode::kExact) {
-    return needs_grad({&x, &weight, &bias}) ? ExactLinear::apply(x, weight, bias) : exact_linear(x, weight, bias);
-  }
-  return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
+  const auto maybe_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
+  if (mode == NumericMode::kFast) return at::linear(x, weight, maybe_bias);
+  if (!needs_grad({&x, &weight, &bias})) return exact_linear(x, weight, bias);
+  return ExactLinear::apply(x, weight, maybe_bias);
 }
 
 }  // namespace throughline::ops

@@ -3,11 +3,11 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <c10/util/BFloat16.h>
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 
+#include "ops/cpu/paged_attention_cpu.h"
 #include "ops/paged_layout.h"
 
 namespace throughline::ops {
@@ -19,11 +19,6 @@ int64_t rows_per_thread(int64_t row_bytes) { return std::max<int64_t>(1, kCopyGr
 
 void check_pages(const PageLayout& pool, const std::vector<int32_t>& pages) {
   for (int32_t page : pages) TL_CHECK(page >= 0 && page < pool.pages, "a page id is out of range");
-}
-
-float element(const std::byte* row, bool bf16, int64_t index) {
-  return bf16 ? static_cast<float>(reinterpret_cast<const c10::BFloat16*>(row)[index])
-              : reinterpret_cast<const float*>(row)[index];
 }
 
 }  // namespace
@@ -58,7 +53,8 @@ void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& ba
 
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
                            AttentionProbe* probe) {
-  return paged_attention_reference(q, kv, batch, scale, probe);
+  check_attention(q, kv, batch, probe);
+  return cpu::paged_attention(q, kv, batch, scale, probe);
 }
 
 at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv,
@@ -67,32 +63,15 @@ at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& ls
   TL_CHECK(seq >= 0 && seq < batch.seqs(), "no such sequence");
   TL_CHECK(lse.sizes() == q.sizes().slice(0, 2) && lse.scalar_type() == at::kFloat && lse.is_contiguous(),
            "lse is fp32 [rows, q_heads]");
-  const PageLayout k_pages = PageLayout::of(kv.k);
-  const int64_t q_heads = q.size(1), kv_heads = kv.kv_heads(), group = q_heads / kv_heads, head_dim = q.size(2);
+  const int64_t kv_heads = kv.kv_heads();
   const int32_t* lengths = batch.lengths.data() + seq * kv_heads;
-  const int32_t* table = batch.page_table.data() + int64_t{seq} * batch.max_pages;
   const int64_t longest = *std::max_element(lengths, lengths + kv_heads);
   at::Tensor sums = into.defined() ? into : at::zeros({kv_heads, longest}, at::kFloat);
+  require_cpu(sums, "the column sums");
   TL_CHECK(sums.dim() == 2 && sums.size(0) == kv_heads && sums.size(1) >= longest && sums.stride(1) == 1 &&
                sums.scalar_type() == at::kFloat,
            "column sums are fp32 [kv_heads, length]");
-  const std::byte* queries = static_cast<const std::byte*>(q.data_ptr());
-  const bool q_bf16 = q.scalar_type() == at::kBFloat16;
-  const int64_t begin = batch.row_begin[seq], end = batch.row_begin[seq + 1];
-  for (int64_t head = 0; head < kv_heads; ++head) {
-    float* out = sums.data_ptr<float>() + head * sums.stride(0);
-    for (int64_t row = begin; row < end; ++row) {
-      for (int64_t q_head = head * group; q_head < (head + 1) * group; ++q_head) {
-        const std::byte* query = queries + (row * q_heads + q_head) * head_dim * q.element_size();
-        for (int64_t slot = 0; slot < lengths[head] - (end - 1 - row); ++slot) {
-          const std::byte* key = k_pages.row(table, head, slot);
-          double score = 0;
-          for (int64_t d = 0; d < head_dim; ++d) score += element(query, q_bf16, d) * element(key, k_pages.bf16, d);
-          out[slot] += static_cast<float>(std::exp(score * scale - lse.data_ptr<float>()[row * q_heads + q_head]));
-        }
-      }
-    }
-  }
+  cpu::paged_attention_column_sums(q, lse, kv, batch, seq, scale, sums);
   return sums;
 }
 
