@@ -82,7 +82,7 @@ TEST_F(EngineTest, CacheSizeFollowsTheRule) {
     EXPECT_EQ(kv.records[n - 1].decoded, static_cast<int64_t>(32 * n + 8));
     EXPECT_EQ(kv.records[n - 1].kept, static_cast<int64_t>(20 + n * 32 / 4 + 8));
   }
-    EXPECT_EQ(kv.stats.final_tokens, 20 + 5 * 8 + 8 + (199 - 168));
+  EXPECT_EQ(kv.stats.final_tokens, 20 + 5 * 8 + 8 + (199 - 168));
   EXPECT_EQ(kv.stats.peak_tokens, kv.stats.final_tokens);  // more than the 20 + 4 * 8 + 8 + 32 before the fifth event
   EXPECT_EQ(engine->stats().used_pages, engine->stats().shared_prefix_pages);
 }
@@ -230,7 +230,8 @@ TEST_F(EngineTest, RefusesWhatCannotRun) {
   EXPECT_EQ(line(request(0, 5)), "in.jsonl line 3: the prompt has no tokens; give a prompt, prompt_ids or messages");
   auto unknown = request(3, 5);
   unknown.prompt_ids[1] = static_cast<int32_t>(vocab_);
-  EXPECT_NE(line(unknown).find("prompt_ids: token id " + std::to_string(vocab_) + " is not in the vocabulary"), std::string::npos);
+  EXPECT_NE(line(unknown).find("prompt_ids: token id " + std::to_string(vocab_) + " is not in the vocabulary"),
+            std::string::npos);
   EXPECT_NE(line(request(65, 5)).find("exceeds the context of 64"), std::string::npos);
   EXPECT_NE(line(request(10, 5, "full", "delethink:chunk=100,carry=60,head=4")).find("carried state included"),
             std::string::npos);
