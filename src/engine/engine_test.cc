@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "base/files.h"
 #include "engine/engine_fixture.h"
@@ -253,6 +255,27 @@ TEST_F(EngineTest, MinTokensHoldsEosBack) {
   EXPECT_LE(early.trace.tokens(), 5);
   plain.sampling.min_tokens = 20;
   EXPECT_GE(run_one(*engine, plain).trace.tokens(), 20);
+}
+
+TEST_F(EngineTest, SubmitAndCancelComeFromAnyThread) {
+  const auto engine = model_.engine({.batch_max = 4});
+  std::atomic<int> finished{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 5; ++i) {
+        auto one = request(5 + t, 20 + i);
+        one.on_finish = [&](SampleResult) { ++finished; };
+        const auto ticket = engine->submit(std::move(one), "x");
+        if (i % 2 == 1) engine->cancel(ticket.value(), FinishDetail::kDisconnect);
+      }
+    });
+  }
+  while (finished < 15) {
+    if (!engine->step()) std::this_thread::yield();
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_FALSE(engine->step());
 }
 
 int64_t resident_bytes() {
