@@ -1,6 +1,7 @@
 #include "cli/generate_command.h"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -30,7 +31,9 @@ std::string key_of(const Json& id, int64_t line) { return id.is_null() ? "line "
 // What an earlier run has answered. Error lines are dropped from the file: they are tried again.
 Result<std::set<std::string>> answered_in(const std::string& path) {
   std::set<std::string> answered;
-  if (path == "-" || !file_exists(path)) return answered;
+  std::error_code ignored;
+  if (path == "-" || !std::filesystem::is_regular_file(path, ignored))
+    return answered;  // devices and pipes hold nothing
   TL_TRY(const std::string text, read_file(path, size_t{1} << 40));
   std::string kept;
   bool dropped = false;

@@ -132,9 +132,8 @@ Result<Request> LoadedModel::request(const RequestLine& line, const RequestField
   return request;
 }
 
-void FieldFlags::add_to(CLI::App& app) {
-  constexpr const char* kGroup = "Defaults for lines that do not say it themselves";
-  const auto group = [&](CLI::Option* option) { option->group(kGroup); };
+void FieldFlags::add_to(CLI::App& app, const std::string& heading) {
+  const auto group = [&](CLI::Option* option) { option->group(heading); };
   group(app.add_option("--kv", kv_,
                        "KV policy, e.g. rpc:interval=1024,ratio=4 (default full); see `throughline help kv`"));
   group(app.add_option(

@@ -44,7 +44,8 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options);
 // The sampling flags, named as the fields of a line; `spec` flags included. Call fields() after parsing.
 class FieldFlags {
  public:
-  void add_to(CLI::App& app);
+  // `group` is their heading in the help.
+  void add_to(CLI::App& app, const std::string& group = "Defaults for lines that do not say it themselves");
   Result<RequestFields> fields() const;
 
  private:
