@@ -13,7 +13,8 @@ namespace throughline {
 namespace {
 
 TEST(Philox, KnownAnswers) {  // Random123's kat_vectors for philox4x32 10
-  EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}), (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}),
+            (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   EXPECT_EQ(philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
             (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   EXPECT_EQ(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
@@ -80,7 +81,11 @@ const std::vector<SpecInfo> kKnown = {
       {.name = "ratio", .type = OptionType::kNumber, .default_text = "4", .help = "ratio", .minimum = 1},
       {.name = "budget", .help = "tokens", .minimum = 1},
       {.name = "shared", .type = OptionType::kBoolean, .default_text = "false", .help = "x"},
-      {.name = "protect", .type = OptionType::kChoice, .default_text = "prompt", .help = "x", .choices = {"prompt", "none", "first:N"}}}},
+      {.name = "protect",
+       .type = OptionType::kChoice,
+       .default_text = "prompt",
+       .help = "x",
+       .choices = {"prompt", "none", "first:N"}}}},
     {"h2o", "heavy", {{.name = "budget", .help = "tokens", .required = true}}}};
 
 TEST(Spec, ParsesBothForms) {
@@ -90,7 +95,8 @@ TEST(Spec, ParsesBothForms) {
   EXPECT_EQ(spec->number("ratio"), 2.5);
   EXPECT_FALSE(spec->has("budget"));
   EXPECT_EQ(spec->to_string(), "rpc:interval=2048,ratio=2.5,protect=first:8");
-  auto json = parse_spec_json(Json::parse(R"({"method":"rpc","interval":2048,"ratio":2.5,"protect":"first:8"})"), kKnown, "kv");
+  auto json =
+      parse_spec_json(Json::parse(R"({"method":"rpc","interval":2048,"ratio":2.5,"protect":"first:8"})"), kKnown, "kv");
   ASSERT_TRUE(json.ok()) << json.error().line();
   EXPECT_EQ(*spec, *json);
   EXPECT_EQ(parse_spec("full", kKnown, "x")->to_string(), "full");
@@ -99,15 +105,18 @@ TEST(Spec, ParsesBothForms) {
 TEST(Spec, ErrorsNameThePlaceAndTheRemedy) {
   const auto line = [](const std::string& text) { return parse_spec(text, kKnown, "--kv").error().line(); };
   EXPECT_EQ(line("rcp"), "--kv: unknown method \"rcp\"; use one of: full, rpc, h2o");
-  EXPECT_EQ(line("rpc:intervall=3"), "--kv: \"rpc\" has no option \"intervall\"; it has: interval, ratio, budget, shared, protect");
+  EXPECT_EQ(line("rpc:intervall=3"),
+            "--kv: \"rpc\" has no option \"intervall\"; it has: interval, ratio, budget, shared, protect");
   EXPECT_EQ(line("rpc:interval=0"), "--kv: interval: 0 is out of range; use a whole number from 1 up");
   EXPECT_EQ(line("rpc:interval=1,interval=1"), "--kv: option \"interval\" is given twice; give it once");
   EXPECT_EQ(line("h2o"), "--kv: \"h2o\" needs the option \"budget\"; for example h2o:budget=1024 (tokens)");
-  for (const char* bad : {"", ":", "rpc:x", "rpc:=1", "rpc:interval=", "rpc:interval=1e99", "rpc:ratio=nan", "rpc:shared=maybe", "rpc:protect=first:",
-                          "rpc:protect=first:-1", "full:x=1", "rpc:interval=9999999999999999999999"}) {
+  for (const char* bad :
+       {"", ":", "rpc:x", "rpc:=1", "rpc:interval=", "rpc:interval=1e99", "rpc:ratio=nan", "rpc:shared=maybe",
+        "rpc:protect=first:", "rpc:protect=first:-1", "full:x=1", "rpc:interval=9999999999999999999999"}) {
     EXPECT_FALSE(parse_spec(bad, kKnown, "x").ok()) << bad;
   }
-  for (const char* bad : {"3", "{}", R"({"method":3})", R"({"method":"rpc","interval":[1]})", R"({"method":"rpc","interval":null})"}) {
+  for (const char* bad :
+       {"3", "{}", R"({"method":3})", R"({"method":"rpc","interval":[1]})", R"({"method":"rpc","interval":null})"}) {
     EXPECT_FALSE(parse_spec_json(Json::parse(bad), kKnown, "x").ok()) << bad;
   }
 }

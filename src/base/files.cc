@@ -73,7 +73,8 @@ Result<std::string> read_file(const std::string& path, size_t limit_bytes) {
     }
     if (n == 0) return out;
     if (out.size() + static_cast<size_t>(n) > limit_bytes) {
-      return Error{"file is larger than " + std::to_string(limit_bytes) + " bytes", path, "check that it is the right file"};
+      return Error{"file is larger than " + std::to_string(limit_bytes) + " bytes", path,
+                   "check that it is the right file"};
     }
     out.append(buffer, static_cast<size_t>(n));
   }
@@ -154,7 +155,8 @@ Result<LineWriter> LineWriter::append(const std::string& path) {
     off_t end = info.st_size;
     char c = '\n';
     while (end > 0 && ::pread(fd.get(), &c, 1, end - 1) == 1 && c != '\n') --end;
-    if (end != info.st_size && ::ftruncate(fd.get(), end) != 0) return system_error("cannot cut the half line", path, errno);
+    if (end != info.st_size && ::ftruncate(fd.get(), end) != 0)
+      return system_error("cannot cut the half line", path, errno);
   }
   return LineWriter(path, fd.release(), true);
 }

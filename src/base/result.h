@@ -78,8 +78,8 @@ class InvariantError : public std::logic_error {
   if (!name.ok()) return name.error();      \
   declaration = std::move(name).value()
 // TL_TRY_STATUS(f()): return f()'s Error from the enclosing function, if it has one.
-#define TL_TRY_STATUS(...)                                            \
-  do {                                                                \
+#define TL_TRY_STATUS(...)                                                         \
+  do {                                                                             \
     if (auto tl_status = (__VA_ARGS__); !tl_status.ok()) return tl_status.error(); \
   } while (false)
 

@@ -43,7 +43,8 @@ bool matches_choice(std::string_view text, const std::string& choice) {
   const std::string_view prefix = std::string_view(choice).substr(0, choice.size() - 1);
   if (text.substr(0, prefix.size()) != prefix) return false;
   const std::string_view number = text.substr(prefix.size());
-  return !number.empty() && number.size() <= 9 && std::all_of(number.begin(), number.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return !number.empty() && number.size() <= 9 &&
+         std::all_of(number.begin(), number.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 Result<std::string> canonical_number(const OptionInfo& option, std::string_view text, const std::string& place) {
@@ -87,12 +88,16 @@ Result<std::string> canonical(const OptionInfo& option, std::string_view text, c
 
 class SpecBuilder {
  public:
-  SpecBuilder(const SpecInfo& info, std::string where) : info_(info), where_(std::move(where)) { spec_.method = info.method; }
+  SpecBuilder(const SpecInfo& info, std::string where) : info_(info), where_(std::move(where)) {
+    spec_.method = info.method;
+  }
 
   Status set(const std::string& name, std::string_view text) {
-    const auto option = std::find_if(info_.options.begin(), info_.options.end(), [&](const auto& o) { return o.name == name; });
+    const auto option =
+        std::find_if(info_.options.begin(), info_.options.end(), [&](const auto& o) { return o.name == name; });
     if (option == info_.options.end()) {
-      return Error{"\"" + info_.method + "\" has no option \"" + name + "\"", where_, "it has: " + names_of(info_.options)};
+      return Error{"\"" + info_.method + "\" has no option \"" + name + "\"", where_,
+                   "it has: " + names_of(info_.options)};
     }
     if (spec_.has(name)) return Error{"option \"" + name + "\" is given twice", where_, "give it once"};
     TL_TRY(spec_.values_[name], canonical(*option, text, where_ + ": " + name));
@@ -122,7 +127,8 @@ class SpecBuilder {
 
 namespace {
 
-Result<const SpecInfo*> find_method(std::string_view method, std::span<const SpecInfo> known, const std::string& where) {
+Result<const SpecInfo*> find_method(std::string_view method, std::span<const SpecInfo> known,
+                                    const std::string& where) {
   for (const auto& info : known) {
     if (info.method == method) return &info;
   }
@@ -156,7 +162,8 @@ Result<Spec> parse_spec(std::string_view text, std::span<const SpecInfo> known, 
     const std::string_view item = rest.substr(0, comma);
     const size_t equals = item.find('=');
     if (equals == std::string_view::npos || equals == 0) {
-      return Error{"\"" + std::string(item) + "\" is not of the form option=value", where, "write " + info->method + ":option=value,option=value"};
+      return Error{"\"" + std::string(item) + "\" is not of the form option=value", where,
+                   "write " + info->method + ":option=value,option=value"};
     }
     TL_TRY_STATUS(builder.set(std::string(item.substr(0, equals)), item.substr(equals + 1)));
     rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
@@ -166,14 +173,17 @@ Result<Spec> parse_spec(std::string_view text, std::span<const SpecInfo> known, 
 
 Result<Spec> parse_spec_json(const Json& value, std::span<const SpecInfo> known, const std::string& where) {
   if (value.is_string()) return parse_spec(std::string_view(value.get_ref<const std::string&>()), known, where);
-  if (!value.is_object()) return Error{"must be a spec string or an object", where, "for example \"rpc:interval=1024\""};
+  if (!value.is_object())
+    return Error{"must be a spec string or an object", where, "for example \"rpc:interval=1024\""};
   const auto method = value.find("method");
-  if (method == value.end() || !method->is_string()) return Error{"has no \"method\"", where, "use one of: " + names_of(known)};
+  if (method == value.end() || !method->is_string())
+    return Error{"has no \"method\"", where, "use one of: " + names_of(known)};
   TL_TRY(const SpecInfo* info, find_method(method->get_ref<const std::string&>(), known, where));
   SpecBuilder builder(*info, where);
   for (const auto& [key, item] : value.items()) {
     if (key == "method") continue;
-    if (item.is_structured() || item.is_null()) return Error{"must be a number, a string or a boolean", where + ": " + key, ""};
+    if (item.is_structured() || item.is_null())
+      return Error{"must be a number, a string or a boolean", where + ": " + key, ""};
     TL_TRY_STATUS(builder.set(key, item.is_string() ? item.get<std::string>() : item.dump()));
   }
   return builder.finish();
@@ -185,7 +195,10 @@ std::string describe_specs(std::span<const SpecInfo> known) {
     out += "  " + info.method + "  " + info.help + "\n";
     for (const auto& option : info.options) {
       char line[256];
-      const std::string shown = option.required ? "required" : option.default_text.empty() ? "off" : option.default_text;
+      const std::string shown = option.required                ? "required"
+                                : !option.default_note.empty() ? option.default_note
+                                : option.default_text.empty()  ? "off"
+                                                               : option.default_text;
       std::snprintf(line, sizeof line, "      %-16s %-14s ", option.name.c_str(), shown.c_str());
       out += line + option.help;
       if (!option.choices.empty()) out += " (" + join(option.choices) + ")";

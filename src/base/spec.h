@@ -22,12 +22,13 @@ enum class OptionType { kInteger, kNumber, kBoolean, kChoice, kText };
 struct OptionInfo {
   std::string name;
   OptionType type = OptionType::kInteger;
-  std::string default_text;          // "" with required = false: off (SpecValues::has() is false)
-  std::string help;                  // one line, with its unit
+  std::string default_text;  // "" with required = false: off (SpecValues::has() is false)
+  std::string help;          // one line, with its unit
   bool required = false;
-  double minimum = 0;                // for kInteger and kNumber, inclusive
+  double minimum = 0;  // for kInteger and kNumber, inclusive
   double maximum = 1e12;
   std::vector<std::string> choices;  // for kChoice; "first:N" stands for a choice with a number
+  std::string default_note;          // shown instead of "off" where the default depends on another option
 };
 
 struct SpecInfo {
@@ -60,7 +61,8 @@ class Spec {
 
 // `where` names the place in errors: "--kv", "line 3: kv".
 Result<Spec> parse_spec(std::string_view text, std::span<const SpecInfo> known, const std::string& where);
-Result<Spec> parse_spec_json(const Json& value, std::span<const SpecInfo> known, const std::string& where);  // string or object
+Result<Spec> parse_spec_json(const Json& value, std::span<const SpecInfo> known,
+                             const std::string& where);  // string or object
 
 // Help for the CLI: one block a method, one line an option.
 std::string describe_specs(std::span<const SpecInfo> known);

@@ -1,0 +1,32 @@
+// Options and checks that several policies share.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cache/policy.h"
+
+namespace throughline {
+
+inline OptionInfo protect_option() {
+  return {.name = "protect",
+          .type = OptionType::kChoice,
+          .default_text = "prompt",
+          .help = "tokens that never go",
+          .choices = {"prompt", "first:N", "none"}};
+}
+
+inline OptionInfo budget_option() {
+  return {.name = "budget",
+          .help = "cached tokens per layer and head after an event, protected and window included",
+          .required = true,
+          .minimum = 1};
+}
+
+inline Status check_odd(const Spec& spec, const std::string& name, int64_t value, const std::string& where) {
+  if (value % 2 == 1) return {};
+  return Error{std::to_string(value) + " is even", where + ": " + name,
+               spec.method + " pools around a token: use an odd width, 1 for none"};
+}
+
+}  // namespace throughline

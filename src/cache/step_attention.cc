@@ -1,0 +1,193 @@
+#include "cache/step_attention.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "cache/sequence_state.h"
+
+namespace throughline {
+namespace {
+
+ops::PagedBatch single_batch(const std::vector<int32_t>& pages, int32_t rows, int32_t length, int64_t kv_heads) {
+  ops::PagedBatch batch;
+  batch.row_begin = {0, rows};
+  batch.page_table = pages;
+  batch.max_pages = static_cast<int32_t>(pages.size());
+  batch.lengths.assign(kv_heads, length);
+  return batch;
+}
+
+std::vector<int64_t> counting(int64_t begin, int64_t count) {
+  std::vector<int64_t> out(count);
+  std::iota(out.begin(), out.end(), begin);
+  return out;
+}
+
+}  // namespace
+
+struct StepAttention::State {
+  struct Member {
+    SequenceCache::State* cache = nullptr;
+    std::vector<TokenKind> kinds;
+    int64_t first_row = 0, rows = 0;
+    int64_t length = 0;  // slots in use after this step's rows
+    bool wants_logits = false;
+    ops::RopeAngles key_ranks, query_ranks;  // by place in the cache; only for unrotated keys
+    bool unrotated() const { return cache->needs.unrotated_keys; }
+  };
+
+  std::vector<Member> members;
+  ops::PagedBatch batch;
+  ops::RopeAngles angles;
+  double scale = 1;
+  int64_t rows = 0;
+  bool any_unrotated = false, any_sums = false, any_logits = false;
+
+  void add(StepSequence sequence, SequenceCache::State* cache, std::vector<int64_t>* positions);
+  void lay_out_pages();
+  at::Tensor attend_by_rank(const Member& member, int layer, const at::Tensor& q) const;
+  void observe(int layer, const at::Tensor& q, const ops::PagedKv& kv, const ops::AttentionProbe& probe);
+};
+
+void StepAttention::State::add(StepSequence sequence, SequenceCache::State* cache, std::vector<int64_t>* positions) {
+  Member member;
+  member.cache = cache;
+  member.kinds = std::move(sequence.kinds);
+  member.first_row = rows;
+  member.rows = static_cast<int64_t>(member.kinds.size());
+  member.length = cache->book.cached + member.rows;
+  TL_CHECK(member.rows > 0, "a sequence without rows in a step");
+  TL_CHECK(member.length <= static_cast<int64_t>(cache->pages.size()) * cache->page_tokens(),
+           "a step without reserve()");
+  member.wants_logits = cache->needs.step_attention && member.kinds.back() == TokenKind::kSampled;
+  for (int64_t i = 0; i < member.rows; ++i) positions->push_back(cache->book.tokens + i);
+  rows += member.rows;
+  any_unrotated |= member.unrotated();
+  any_sums |= cache->needs.attention_sums;
+  any_logits |= member.wants_logits;
+  members.push_back(std::move(member));
+}
+
+void StepAttention::State::lay_out_pages() {
+  batch.row_begin.push_back(0);
+  for (const Member& m : members) {
+    batch.row_begin.push_back(static_cast<int32_t>(m.first_row + m.rows));
+    batch.max_pages = std::max(batch.max_pages, static_cast<int32_t>(m.cache->pages.size()));
+    batch.lengths.insert(batch.lengths.end(), m.cache->kv_heads(), static_cast<int32_t>(m.length));
+  }
+  batch.page_table.assign(members.size() * batch.max_pages, -1);
+  for (size_t s = 0; s < members.size(); ++s) {
+    std::copy(members[s].cache->pages.begin(), members[s].cache->pages.end(),
+              batch.page_table.begin() + static_cast<int64_t>(s) * batch.max_pages);
+  }
+}
+
+// Keys lie unrotated: a copy of the cache in position order, keys rotated by their rank, is attended instead. Slow and
+// plain; the same reduction as everywhere, so a cache that never lost a token gives the same bits as `full`.
+at::Tensor StepAttention::State::attend_by_rank(const Member& m, int layer, const at::Tensor& q) const {
+  const SequenceCache::State& cache = *m.cache;
+  const ops::PagedKv& kv = cache.pool->layer(layer);
+  const int64_t page_tokens = cache.page_tokens(), pages = (m.length + page_tokens - 1) / page_tokens;
+  at::Tensor slots = at::arange(m.length, at::kLong).reshape({1, m.length});
+  const std::vector<int32_t>& order = cache.set_of(layer, 0)->order;
+  std::copy(order.begin(), order.end(), slots.data_ptr<int64_t>());  // this step's rows follow in place
+  const auto ordered = [&](const at::Tensor& pool) {                 // [length, kv_heads, head_dim], the pool's dtype
+    return ops::gather_slots(pool, cache.pages, slots).transpose(0, 1).contiguous().to(pool.scalar_type());
+  };
+  const auto paged = [&](const at::Tensor& tokens) {  // -> [pages, kv_heads, page_tokens, head_dim]
+    at::Tensor out = at::zeros({pages * page_tokens, tokens.size(1), tokens.size(2)}, tokens.options());
+    out.narrow(0, 0, m.length).copy_(tokens);
+    return out.reshape({pages, page_tokens, tokens.size(1), tokens.size(2)}).transpose(1, 2).contiguous();
+  };
+  ops::PagedKv copy;
+  copy.k = paged(ops::rope(ordered(kv.k), m.key_ranks));
+  copy.v = paged(ordered(kv.v));
+  std::vector<int32_t> table(pages);
+  std::iota(table.begin(), table.end(), 0);
+  const auto batch =
+      single_batch(table, static_cast<int32_t>(m.rows), static_cast<int32_t>(m.length), cache.kv_heads());
+  return ops::paged_attention(ops::rope(q.narrow(0, m.first_row, m.rows), m.query_ranks), copy, batch, scale);
+}
+
+void StepAttention::State::observe(int layer, const at::Tensor& q, const ops::PagedKv& kv,
+                                   const ops::AttentionProbe& probe) {
+  for (size_t s = 0; s < members.size(); ++s) {
+    const Member& m = members[s];
+    m.cache->keep_queries(layer, q.narrow(0, m.first_row, m.rows), m.kinds);
+    if (m.cache->needs.attention_sums) {
+      ops::paged_attention_column_sums(q, probe.lse, kv, batch, static_cast<int32_t>(s), scale,
+                                       m.cache->sums_for(layer, m.length));
+    }
+    if (!m.wants_logits) continue;
+    std::vector<at::Tensor>& kept = m.cache->step_logits;
+    kept.resize(m.cache->layers());
+    if (m.rows == 1) {
+      kept[layer] = probe.logits[s];
+      continue;
+    }
+    // The probe shows logits of single rows only; of a slice the policy wants the last row.
+    ops::AttentionProbe last;
+    last.logits = {at::empty({m.cache->q_heads, m.length}, at::kFloat)};
+    const auto one = single_batch(m.cache->pages, 1, static_cast<int32_t>(m.length), m.cache->kv_heads());
+    ops::paged_attention(q.narrow(0, m.first_row + m.rows - 1, 1), kv, one, scale, &last);
+    kept[layer] = last.logits[0];
+  }
+}
+
+StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::RopeFrequencies& frequencies, double scale)
+    : state_(std::make_unique<State>()) {
+  TL_CHECK(!sequences.empty(), "a step without sequences");
+  std::vector<int64_t> positions;
+  for (StepSequence& sequence : sequences) {
+    SequenceCache::State* cache = sequence.cache->state_.get();
+    state_->add(std::move(sequence), cache, &positions);
+  }
+  const at::Device device = state_->members[0].cache->pool->shape().device;
+  state_->scale = scale;
+  state_->angles = ops::rope_angles(frequencies, positions, device);
+  state_->lay_out_pages();
+  for (State::Member& m : state_->members) {
+    if (!m.unrotated()) continue;
+    m.key_ranks = ops::rope_angles(frequencies, counting(0, m.length), device);
+    m.query_ranks = ops::rope_angles(frequencies, counting(m.length - m.rows, m.rows), device);
+  }
+}
+
+StepAttention::~StepAttention() = default;
+
+at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  State& s = *state_;
+  const ops::PagedKv& kv = s.members[0].cache->pool->layer(layer);
+  TL_CHECK(q.size(0) == s.rows && k.size(0) == s.rows && v.size(0) == s.rows, "rows of a step do not match");
+  const at::Tensor q_rotated = ops::rope(q, s.angles);
+  at::Tensor keys = ops::rope(k, s.angles).to(kv.k.scalar_type());
+  for (const State::Member& m : s.members) {
+    if (m.unrotated()) keys.narrow(0, m.first_row, m.rows).copy_(k.narrow(0, m.first_row, m.rows));
+  }
+  ops::paged_append(keys, v.to(kv.v.scalar_type()).contiguous(), s.batch, kv);
+
+  ops::AttentionProbe probe;
+  if (s.any_sums) probe.lse = at::empty({s.rows, q.size(1)}, at::kFloat);
+  if (s.any_logits) {
+    for (const State::Member& m : s.members) {
+      const bool wanted = m.wants_logits && m.rows == 1;
+      probe.logits.push_back(wanted ? at::empty({m.cache->q_heads, m.length}, at::kFloat) : at::Tensor());
+    }
+  }
+  // Sequences with unrotated keys go through it as well and are overwritten: a rare policy is not worth a second batch.
+  at::Tensor out = ops::paged_attention(q_rotated, kv, s.batch, s.scale, &probe);
+  for (const State::Member& m : s.members) {
+    if (m.unrotated()) out.narrow(0, m.first_row, m.rows).copy_(s.attend_by_rank(m, layer, q));
+  }
+  s.observe(layer, q_rotated, kv, probe);
+  return out;
+}
+
+}  // namespace throughline

@@ -1,0 +1,330 @@
+#include "engine/engine.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "cache/page_pool.h"
+#include "cache/prefix_cache.h"
+#include "cache/step_attention.h"
+#include "engine/sample.h"
+#include "engine/scheduler.h"
+
+namespace throughline {
+namespace {
+
+int64_t free_memory_bytes() { return static_cast<int64_t>(::sysconf(_SC_AVPHYS_PAGES)) * ::sysconf(_SC_PAGESIZE); }
+
+at::Tensor to_tensor(const std::vector<int64_t>& values, at::Device device) {
+  at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
+  std::copy(values.begin(), values.end(), out.mutable_data_ptr<int64_t>());
+  return out.to(device);
+}
+
+}  // namespace
+
+struct Engine::State {
+  const Decoder* decoder = nullptr;
+  const Tokenizer* tokenizer = nullptr;
+  EngineOptions options;
+  std::optional<ThinkingTags> tags;
+  std::vector<int32_t> eos_ids;
+  std::shared_ptr<const Environment> longcot;
+  std::unique_ptr<PagePool> pool;
+  std::unique_ptr<PrefixCache> prefixes;
+  std::unique_ptr<Scheduler> scheduler;
+  EngineStats stats;
+  uint64_t arrivals = 0;
+
+  mutable std::mutex mutex;  // guards the three below: all that submit() and cancel() touch
+  uint64_t last_ticket = 0;
+  std::vector<std::shared_ptr<const Job>> inbox;
+  std::vector<std::pair<Ticket, FinishDetail>> cancels;
+
+  std::vector<SamplerScratch> scratch;
+
+  Result<std::shared_ptr<const Job>> make_job(Request request, const std::string& where) const;
+  void take_inbox();
+  void report_finished();
+  void run(const std::vector<Slice>& slices);
+  at::Tensor forward(const std::vector<Slice>& slices, std::vector<int64_t>* last_rows);
+  void sample(const std::vector<Sample*>& ready, const at::Tensor& logits);
+  void tell(Sample& sample);
+};
+
+Engine::Engine() : state_(std::make_unique<State>()) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::create(const Decoder* decoder, const Tokenizer* tokenizer,
+                                               std::vector<int32_t> eos_ids, const EngineOptions& options) {
+  std::unique_ptr<Engine> engine(new Engine());
+  State& state = *engine->state_;
+  const ModelConfig& config = decoder->config();
+  state.decoder = decoder;
+  state.tokenizer = tokenizer;
+  state.options = options;
+  state.eos_ids = std::move(eos_ids);
+  EngineOptions& filled = state.options;
+  if (filled.max_context <= 0) filled.max_context = config.max_positions;
+  if (config.rope.kind == "dynamic" && filled.max_context > config.max_positions) {
+    return Error{"dynamic RoPE cannot go past its original length of " + std::to_string(config.max_positions),
+                 "--max-context", "stored rotations cannot follow it; use a smaller context"};
+  }
+  if (filled.page_tokens <= 0) filled.page_tokens = filled.max_context <= 2048 ? 16 : 64;
+  KvShape shape{.layers = config.layers,
+                .kv_heads = config.kv_heads,
+                .head_dim = config.head_dim,
+                .page_tokens = filled.page_tokens,
+                .dtype = decoder->dtype()};
+  if (filled.kv_memory_bytes <= 0) {
+    // More than every running sample could fill is of no use.
+    const int64_t most = filled.batch_max * (filled.max_context + filled.page_tokens) * shape.bytes_per_token();
+    filled.kv_memory_bytes =
+        std::clamp<int64_t>(free_memory_bytes() / 2, shape.bytes_per_page(), std::max(most, shape.bytes_per_page()));
+  }
+  const int64_t pages = filled.kv_memory_bytes / shape.bytes_per_page();
+  if (pages < 1) {
+    return Error{std::to_string(filled.kv_memory_bytes) + " bytes hold not even one page of " +
+                     std::to_string(filled.page_tokens) + " tokens",
+                 "--kv-memory", "give at least " + std::to_string(shape.bytes_per_page()) + " bytes"};
+  }
+  if (filled.batch_max < 1) return Error{"must be at least 1", "--batch-max", ""};
+  TL_TRY(state.pool, PagePool::create(shape, pages));
+  state.prefixes = std::make_unique<PrefixCache>(state.pool.get());
+  state.scheduler = std::make_unique<Scheduler>(state.pool.get(), state.prefixes.get(), filled, config.q_heads,
+                                                decoder->attention_scale());
+  state.stats.pages = pages;
+  if (tokenizer != nullptr) {
+    state.tags = ThinkingTags::resolve([tokenizer](std::string_view text) { return tokenizer->token_id(text); });
+  }
+  TL_TRY(const Spec spec, parse_spec("longcot", environment_infos(), "--think"));
+  TL_TRY(auto longcot, make_environment(spec, "--think"));
+  state.longcot = std::move(longcot);
+  return engine;
+}
+
+// What a request needs is checked here once, so that a step cannot fail on it.
+Result<std::shared_ptr<const Job>> Engine::State::make_job(Request request, const std::string& where) const {
+  const ModelConfig& config = decoder->config();
+  if (!request.environment) request.environment = longcot;
+  TL_TRY_STATUS(check_sampling(request.sampling, config.vocab, where));
+  if (request.prompt_ids.empty())
+    return Error{"the prompt has no tokens", where, "give a prompt, prompt_ids or messages"};
+  for (const int32_t id : request.prompt_ids) {
+    if (id < 0 || id >= config.vocab) {
+      return Error{"token id " + std::to_string(id) + " is not in the vocabulary", where + ": prompt_ids",
+                   "ids go from 0 to " + std::to_string(config.vocab - 1)};
+    }
+  }
+  const auto prompt = static_cast<int64_t>(request.prompt_ids.size());
+  if (request.environment->longest_prompt(prompt) > options.max_context) {
+    return Error{"the prompt of " + std::to_string(request.environment->longest_prompt(prompt)) +
+                     " tokens (carried state included) exceeds the context of " + std::to_string(options.max_context),
+                 where, "shorten it or raise --max-context"};
+  }
+  if (request.max_tokens == 0 || request.max_tokens < -1)
+    return Error{"must be at least 1", where + ": max_tokens", ""};
+  if (request.samples < 1 || request.samples > 1024) return Error{"must be 1 to 1024", where + ": n", ""};
+  if (!request.sampling.stop.empty() && tokenizer == nullptr) {
+    return Error{"stop strings need a tokenizer", where + ": stop",
+                 "use stop_token_ids, or add the tokenizer files to the model"};
+  }
+
+  auto job = std::make_shared<Job>();
+  job->query_ids = request.prompt_ids;
+  job->limits = {.max_tokens = request.max_tokens < 0 ? kUnlimited : request.max_tokens,
+                 .max_context = options.max_context,
+                 .ignore_eos = request.sampling.ignore_eos,
+                 .eos_ids = eos_ids,
+                 .stop_ids = request.sampling.stop_token_ids};
+  job->ending_ids = job->limits.stop_ids;
+  if (!request.sampling.ignore_eos) job->ending_ids.insert(job->ending_ids.end(), eos_ids.begin(), eos_ids.end());
+  if (tags) {
+    job->tags = ThinkingIds{tags->open_id, tags->close_id};
+    job->opened_by_prompt = request.opens_thinking.value_or(tags->opened_by(request.prompt_ids));
+  }
+  if (request.environment->max_replacements() > 0 && tags) {
+    const auto ids = tokenizer->encode(request.environment->spec().text("text"),
+                                       {.add_special_tokens = false, .parse_special = false});
+    if (ids.empty()) return Error{"text encodes to no token", where + ": think", "use another text"};
+    job->replacement = ids;
+  }
+  job->request = std::move(request);
+  return std::shared_ptr<const Job>(std::move(job));
+}
+
+Result<Engine::Ticket> Engine::submit(Request request, const std::string& where) {
+  TL_TRY(auto job, state_->make_job(std::move(request), where));
+  const std::lock_guard lock(state_->mutex);
+  const Ticket ticket = ++state_->last_ticket;
+  std::const_pointer_cast<Job>(job)->ticket = ticket;  // nobody else holds it yet
+  state_->inbox.push_back(std::move(job));
+  return ticket;
+}
+
+void Engine::cancel(Ticket ticket, FinishDetail detail) {
+  const std::lock_guard lock(state_->mutex);
+  state_->cancels.emplace_back(ticket, detail);
+}
+
+void Engine::State::take_inbox() {
+  std::vector<std::shared_ptr<const Job>> jobs;
+  std::vector<std::pair<Ticket, FinishDetail>> ended;
+  {
+    const std::lock_guard lock(mutex);
+    jobs.swap(inbox);
+    ended.swap(cancels);
+  }
+  for (const auto& job : jobs) {
+    for (int64_t i = 0; i < job->request.samples; ++i)
+      scheduler->add(std::make_unique<Sample>(job, i, arrivals++, tokenizer));
+  }
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& sample : scheduler->samples()) {
+    for (const auto& [ticket, detail] : ended) {
+      if (sample->job().ticket == ticket) sample->finish(detail);
+    }
+    const auto& deadline = sample->job().request.deadline;
+    if (deadline && now >= *deadline) sample->finish(FinishDetail::kDeadline);
+  }
+}
+
+void Engine::State::report_finished() {
+  for (const auto& sample : scheduler->take_finished()) {
+    auto result = sample->result();
+    if (sample->job().request.on_finish) sample->job().request.on_finish(std::move(result));
+  }
+}
+
+bool Engine::step() {
+  State& state = *state_;
+  state.take_inbox();
+  state.report_finished();
+  if (state.scheduler->samples().empty()) return false;
+  const auto slices = state.scheduler->plan();
+  if (!slices.empty()) {
+    try {
+      state.run(slices);
+    } catch (const std::exception& failure) {  // ours or libtorch's: it fails these samples, not the engine
+      for (const auto& slice : slices) {
+        slice.sample->error = std::string("internal error: ") + failure.what();
+        slice.sample->finish(FinishDetail::kInternal);
+      }
+    }
+  }
+  ++state.stats.steps;
+  state.report_finished();
+  return true;
+}
+
+void Engine::run_until_idle() {
+  while (step()) {
+  }
+}
+
+// One batch through the decoder; returns the hidden states and, per slice, the row whose logits may be wanted.
+at::Tensor Engine::State::forward(const std::vector<Slice>& slices, std::vector<int64_t>* last_rows) {
+  std::vector<int64_t> ids;
+  std::vector<StepSequence> sequences;
+  for (const auto& [sample, rows] : slices) {
+    StepSequence sequence{.cache = sample->cache.get()};
+    const int64_t fed = sample->cache->next_position();
+    for (int64_t position = fed; position < fed + rows; ++position) {
+      ids.push_back(sample->id_at(position));
+      sequence.kinds.push_back(sample->kind_at(position));
+    }
+    last_rows->push_back(static_cast<int64_t>(ids.size()) - 1);
+    if (sample->next_is_prefill()) stats.prefill_tokens += rows;
+    sequences.push_back(std::move(sequence));
+  }
+  std::vector<std::vector<TokenKind>> kinds;
+  for (const auto& sequence : sequences) kinds.push_back(sequence.kinds);
+  StepAttention attention(std::move(sequences), decoder->rope(), decoder->attention_scale());
+  const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
+  at::Tensor hidden = decoder->forward(to_tensor(ids, at::kCPU), attention, mode);
+  for (size_t i = 0; i < slices.size(); ++i) slices[i].sample->cache->commit(kinds[i]);
+  return hidden;
+}
+
+void Engine::State::run(const std::vector<Slice>& slices) {
+  const at::NoGradGuard no_grad;
+  std::vector<int64_t> last_rows;
+  const at::Tensor hidden = forward(slices, &last_rows);
+
+  std::vector<Sample*> ready;
+  std::vector<int64_t> rows;
+  for (size_t i = 0; i < slices.size(); ++i) {
+    Sample& sample = *slices[i].sample;
+    const bool prompt_done = sample.cache->next_position() == sample.prompt_tokens();
+    const bool wants_next = sample.settle();
+    if (prompt_done) scheduler->offer_prefix(sample);
+    if (!wants_next) continue;
+    ready.push_back(&sample);
+    rows.push_back(last_rows[i]);
+  }
+  if (ready.empty()) return;
+  const bool all = static_cast<int64_t>(rows.size()) == hidden.size(0);
+  const at::Tensor wanted = all ? hidden : at::index_select(hidden, 0, to_tensor(rows, hidden.device()));
+  const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
+  sample(ready, decoder->logits(wanted, mode).to(at::kCPU).contiguous());
+}
+
+void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& logits) {
+  const int64_t vocab = logits.size(1);
+  const float* data = logits.const_data_ptr<float>();
+  std::vector<TokenDraw> draws(ready.size());
+  scratch.resize(at::get_num_threads());
+  at::parallel_for(0, static_cast<int64_t>(ready.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Sample& sample = *ready[i];
+      const SamplingOptions& options = sample.job().request.sampling;
+      const bool too_early = sample.history().tokens < options.min_tokens;
+      const std::span<const int32_t> forbidden =
+          too_early ? std::span<const int32_t>(sample.job().ending_ids) : std::span<const int32_t>();
+      draws[i] = draw_token({data + i * vocab, static_cast<size_t>(vocab)}, options, sample.history(), forbidden,
+                            static_cast<uint64_t>(sample.index()), scratch[at::get_thread_num()]);
+    }
+  });
+  for (size_t i = 0; i < ready.size(); ++i) {
+    ++stats.sampled_tokens;
+    ready[i]->mark_sampled();
+    ready[i]->add_sampled(std::move(draws[i]));
+    tell(*ready[i]);
+  }
+}
+
+void Engine::State::tell(Sample& sample) {
+  const std::string text = sample.take_new_text();
+  if (!sample.job().request.on_progress) return;
+  sample.job().request.on_progress({.sample = sample.index(),
+                                    .chunk = sample.runner().chunk_index(),
+                                    .tokens = sample.runner().tokens(),
+                                    .kv_tokens = sample.cache ? sample.cache->cached_tokens() : 0,
+                                    .context_tokens = sample.cache ? sample.cache->next_position() : 0,
+                                    .thinking = sample.runner().thinking(),
+                                    .text = text});
+}
+
+EngineStats Engine::stats() const {
+  EngineStats out = state_->stats;
+  for (const auto& sample : state_->scheduler->samples()) {
+    (sample->state == Sample::State::kRunning ? out.running : out.waiting) += 1;
+  }
+  out.used_pages = state_->pool->used_pages();
+  out.shared_prefix_pages = state_->prefixes->reclaimable_pages();
+  out.preemptions_parked = state_->scheduler->parked;
+  out.preemptions_replayed = state_->scheduler->replayed;
+  out.prefix_hit_tokens = state_->scheduler->prefix_hit_tokens;
+  return out;
+}
+
+const EngineOptions& Engine::options() const { return state_->options; }
+const std::optional<ThinkingTags>& Engine::thinking_tags() const { return state_->tags; }
+int64_t Engine::max_context() const { return state_->options.max_context; }
+
+}  // namespace throughline

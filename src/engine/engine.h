@@ -1,0 +1,69 @@
+// The engine: continuous batching of traces over one decoder and one page pool.
+//
+// Each step takes, of every running sample, its next rows (a prefill slice, one decode row, or forced ids), runs them
+// as one batch, lets due policies compress, samples, and hands ids to the samples' environments. Samples are admitted
+// in order of arrival while pages are free; when pages run out the youngest is parked in host memory or dropped and
+// replayed later (DESIGN 4.1). step() belongs to one thread; submit() and cancel() may come from any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "engine/request.h"
+#include "model/decoder.h"
+#include "text/thinking_tags.h"
+#include "text/tokenizer.h"
+
+namespace throughline {
+
+struct EngineOptions {
+  int64_t kv_memory_bytes = 0;         // 0: half of the memory that is free
+  int64_t park_memory_bytes = 0;       // host memory for preempted sequences; 0: replay instead
+  int64_t batch_max = 64;              // running samples at most
+  int64_t max_context = 0;             // 0: the model's max_position_embeddings
+  int64_t prefill_slice_tokens = 512;  // prefill rows a step at most
+  int64_t page_tokens = 0;             // 0: 16 for contexts up to 2048, else 64
+  bool prefix_cache = true;
+  double prefix_cache_share = 0.25;  // of the pages that prompts nobody uses any more may keep
+  bool exact = false;                // bit-identical whatever the batch (DESIGN 4.4)
+};
+
+struct EngineStats {
+  int64_t waiting = 0, running = 0;
+  int64_t pages = 0, used_pages = 0, shared_prefix_pages = 0;
+  int64_t preemptions_parked = 0, preemptions_replayed = 0;
+  int64_t sampled_tokens = 0, prefill_tokens = 0, prefix_hit_tokens = 0, steps = 0;
+};
+
+class Engine {
+ public:
+  // decoder and tokenizer (may be null: ids only) must outlive the engine. `eos_ids`: what ends a trace, the union of
+  // config.json's and generation_config.json's (GenerationDefaults).
+  static Result<std::unique_ptr<Engine>> create(const Decoder* decoder, const Tokenizer* tokenizer,
+                                                std::vector<int32_t> eos_ids, const EngineOptions& options);
+  ~Engine();
+
+  using Ticket = uint64_t;
+  // Checks the request and queues it; callbacks come from later steps.
+  Result<Ticket> submit(Request request, const std::string& where);
+  // Ends all unfinished samples of a request before the next step: kCancelled, kDisconnect or kDeadline.
+  void cancel(Ticket ticket, FinishDetail detail);
+
+  // One step. False when there was nothing to do.
+  bool step();
+  void run_until_idle();
+
+  EngineStats stats() const;
+  const EngineOptions& options() const;  // with the defaults filled in
+  const std::optional<ThinkingTags>& thinking_tags() const;
+  int64_t max_context() const;
+
+ private:
+  Engine();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace throughline

@@ -1,0 +1,68 @@
+// What goes into the engine and what comes out.
+//
+// A request is one query and n samples of it; each sample is one trace. Callbacks run on the thread that calls
+// Engine::step(); they must not call the engine (but may set flags that lead to cancel()).
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/spec.h"
+#include "cache/sequence_cache.h"
+#include "engine/sampler.h"
+#include "think/environment.h"
+#include "think/trace.h"
+
+namespace throughline {
+
+struct ChunkKv {
+  CacheStats stats;
+  std::vector<EvictionRecord> records;
+};
+
+struct SampleTiming {
+  double queue_s = 0, prefill_s = 0, decode_s = 0;
+};
+
+struct SampleResult {
+  int64_t sample = 0;
+  Trace trace;
+  std::vector<ChunkKv> kv;  // one a chunk
+  SampleTiming timing;
+  std::optional<std::string> text;  // without the ending EOS, stop id or stop string; nullopt without a tokenizer
+  std::string error;                // one line, when reason_of(trace.finish) is kError
+  int64_t preemptions = 0;
+};
+
+// What a listener sees of a running sample.
+struct SampleProgress {
+  int64_t sample = 0;
+  int64_t chunk = 0;
+  int64_t tokens = 0;          // generated so far
+  int64_t kv_tokens = 0;       // cached now
+  int64_t context_tokens = 0;  // seen by this chunk
+  bool thinking = false;
+  std::string_view text;  // new, certain text (empty without a tokenizer)
+};
+
+struct Request {
+  std::vector<int32_t> prompt_ids;
+  // Whether the prompt ends within thinking; unset: by the tags in prompt_ids. A caller that rendered a template knows
+  // better.
+  std::optional<bool> opens_thinking;
+  SamplingOptions sampling;
+  int64_t max_tokens = -1;  // -1: up to the context
+  int64_t samples = 1;
+  std::shared_ptr<const EvictionPolicy> policy;    // null: full
+  std::shared_ptr<const Environment> environment;  // null: longcot
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+
+  std::function<void(const SampleProgress&)> on_progress;  // after each sampled token; may be empty
+  std::function<void(SampleResult)> on_finish;             // once a sample
+};
+
+}  // namespace throughline

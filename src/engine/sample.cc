@@ -1,0 +1,178 @@
+#include "engine/sample.h"
+
+#include <algorithm>
+
+namespace throughline {
+
+Sample::Sample(std::shared_ptr<const Job> job, int64_t index, uint64_t arrival, const Tokenizer* tokenizer)
+    : job_(std::move(job)),
+      index_(index),
+      arrival_(arrival),
+      runner_(*job_->request.environment, job_->query_ids, job_->limits, job_->tags, job_->opened_by_prompt,
+              job_->replacement),
+      since_(Clock::now()) {
+  for (const int32_t id : job_->query_ids) history_.prompt[id] = true;
+  if (tokenizer != nullptr) {
+    decoder_.emplace(*tokenizer, /*skip_special=*/true);
+    stops_.emplace(job_->request.sampling.stop);
+  }
+}
+
+int64_t Sample::context_tokens() const {
+  return prompt_tokens() + static_cast<int64_t>(runner_.chunk().token_ids.size());
+}
+
+int32_t Sample::id_at(int64_t position) const {
+  return position < prompt_tokens() ? prompt()[position] : runner_.chunk().token_ids[position - prompt_tokens()];
+}
+
+TokenKind Sample::kind_at(int64_t position) const {
+  if (position < prompt_tokens()) return TokenKind::kPrompt;
+  return runner_.chunk().is_forced(position - prompt_tokens()) ? TokenKind::kForced : TokenKind::kSampled;
+}
+
+bool Sample::per_step_policy() const {
+  const auto* policy = job_->request.policy.get();
+  return policy != nullptr && (policy->needs().step_attention || policy->needs().attention_sums);
+}
+
+bool Sample::next_is_prefill() const { return cache->next_position() < prompt_tokens() || replaying(); }
+
+int64_t Sample::next_rows(int64_t budget) const {
+  const int64_t fed = cache->next_position();
+  budget = std::max<int64_t>(1, budget);
+  if (fed < prompt_tokens()) return std::min(prompt_tokens() - fed, budget);
+  if (replaying()) {
+    if (per_step_policy()) return 1;
+    const int64_t end =
+        replay_next_ < replay_.size() ? std::min(replay_until_, replay_[replay_next_].tokens) : replay_until_;
+    return std::min(end - fed, budget);
+  }
+  if (kind_at(fed) == TokenKind::kSampled) return 1;
+  int64_t rows = 1;
+  while (rows < budget && fed + rows < context_tokens() && kind_at(fed + rows) == TokenKind::kForced) ++rows;
+  return rows;
+}
+
+bool Sample::settle() {
+  const int64_t fed = cache->next_position();
+  if (replay_next_ < replay_.size()) {
+    if (replay_[replay_next_].tokens == fed) cache->replay(replay_[replay_next_++]);
+  } else if (fed > replay_until_ && cache->due()) {
+    cache->compress({job_->request.sampling.seed, static_cast<uint64_t>(index_),
+                     static_cast<uint64_t>(runner_.tokens()), RngPurpose::kEvict});
+  }
+  return fed == context_tokens();
+}
+
+void Sample::drop() {
+  // Dropped in the middle of a replay: the longer, older record still holds.
+  if (!replaying()) {
+    replay_ = cache->records();
+    replay_until_ = cache->next_position();
+  }
+  replay_next_ = 0;
+  cache.reset();
+  state = State::kDropped;
+}
+
+void Sample::add_sampled(TokenDraw draw) {
+  runner_.add_sampled(std::move(draw));
+  take_new_ids();
+  if (!finished() && runner_.chunk_index() != chunk_) {
+    close_chunk();
+    chunk_ = runner_.chunk_index();
+    state = State::kWaiting;
+    enter(Phase::kQueue);
+  }
+}
+
+// What the last call of the runner appended: the sampled id, forced ones, perhaps some in a new chunk too.
+void Sample::take_new_ids() {
+  const Trace& trace = runner_.trace();
+  const bool ends_with_id = trace.finish == FinishDetail::kEos || trace.finish == FinishDetail::kStopToken;
+  while (true) {
+    const auto& ids = trace.chunks[seen_chunk_].token_ids;
+    if (seen_in_chunk_ == ids.size()) {
+      if (seen_chunk_ + 1 == trace.chunks.size()) return;
+      ++seen_chunk_;
+      seen_in_chunk_ = 0;
+      continue;
+    }
+    const int32_t id = ids[seen_in_chunk_++];
+    ++history_.output[id];
+    ++history_.tokens;
+    const bool is_ending_id = ends_with_id && history_.tokens == runner_.tokens();
+    if (decoder_ && !is_ending_id && !stopped_) stream_text(id);
+  }
+}
+
+void Sample::stream_text(int32_t id) {
+  const auto match = stops_->push(decoder_->push(id));
+  new_text_ += match.text;
+  if (match.stopped) {
+    stopped_ = true;
+    runner_.finish(FinishDetail::kStopString);
+  }
+}
+
+void Sample::close_chunk() {
+  if (cache) {
+    kv_.push_back({cache->stats(), cache->records()});
+    cache.reset();
+  } else if (static_cast<int64_t>(kv_.size()) < static_cast<int64_t>(runner_.trace().chunks.size())) {
+    kv_.push_back({});  // ended before it ran, or while parked
+  }
+  replay_.clear();
+  replay_next_ = 0;
+  replay_until_ = 0;
+}
+
+void Sample::finish(FinishDetail detail) { runner_.finish(detail); }
+
+std::string Sample::take_new_text() {
+  text_ += new_text_;
+  return std::exchange(new_text_, {});
+}
+
+SampleResult Sample::result() {
+  if (decoder_ && !stopped_) {
+    new_text_ += stops_->push(decoder_->flush()).text;
+    new_text_ += stops_->flush();
+  }
+  take_new_text();
+  close_chunk();
+  parked.reset();
+  enter(phase_);
+  SampleResult out;
+  out.sample = index_;
+  out.trace = runner_.take();
+  out.kv = std::move(kv_);
+  out.timing = timing_;
+  if (decoder_) out.text = std::move(text_);
+  out.error = error;
+  out.preemptions = preemptions;
+  return out;
+}
+
+void Sample::enter(Phase phase) {
+  const auto now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - since_).count();
+  (phase_ == Phase::kQueue     ? timing_.queue_s
+   : phase_ == Phase::kPrefill ? timing_.prefill_s
+                               : timing_.decode_s) += seconds;
+  since_ = now;
+  phase_ = phase;
+}
+
+void Sample::mark_admitted() {
+  const bool mid_chunk = state == State::kParked || (state == State::kDropped && replay_until_ > prompt_tokens());
+  state = State::kRunning;
+  enter(mid_chunk ? Phase::kDecode : Phase::kPrefill);
+}
+
+void Sample::mark_sampled() {
+  if (phase_ == Phase::kPrefill) enter(Phase::kDecode);
+}
+
+}  // namespace throughline

@@ -1,0 +1,109 @@
+// One sample of a request on its way through the engine (internal to the room).
+//
+// Holds the trace's runner, the present chunk's ids with their kinds, its cache while it runs, and what preemption
+// needs. Knows which rows come next; knows nothing of other samples.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "cache/sequence_cache.h"
+#include "engine/request.h"
+#include "text/stop_strings.h"
+#include "text/stream_decoder.h"
+#include "think/trace_runner.h"
+
+namespace throughline {
+
+// What all samples of a request share.
+struct Job {
+  uint64_t ticket = 0;
+  Request request;
+  std::vector<int32_t> query_ids;
+  std::vector<int32_t> ending_ids;  // EOS and stop ids: forbidden before min_tokens
+  std::optional<ThinkingIds> tags;
+  bool opened_by_prompt = false;
+  std::vector<int32_t> replacement;  // budget forcing's text
+  TraceLimits limits;
+};
+
+class Sample {
+ public:
+  enum class State { kWaiting, kRunning, kParked, kDropped };
+  using Clock = std::chrono::steady_clock;
+
+  Sample(std::shared_ptr<const Job> job, int64_t index, uint64_t arrival, const Tokenizer* tokenizer);
+
+  const Job& job() const { return *job_; }
+  int64_t index() const { return index_; }
+  uint64_t arrival() const { return arrival_; }
+  const TraceRunner& runner() const { return runner_; }
+  bool finished() const { return runner_.finished(); }
+
+  // --- scheduling state, moved by the Scheduler ---
+  State state = State::kWaiting;
+  std::unique_ptr<SequenceCache> cache;           // while running
+  std::unique_ptr<SequenceCache::Parked> parked;  // while parked
+  int64_t preemptions = 0;
+  void drop();  // forgets the cache; what it evicted is replayed when the sample runs again
+
+  // --- rows ---
+  std::span<const int32_t> prompt() const { return runner_.chunk().prompt_ids; }
+  int64_t prompt_tokens() const { return static_cast<int64_t>(prompt().size()); }
+  int64_t context_tokens() const;  // ids of the present chunk, fed or not
+  int32_t id_at(int64_t position) const;
+  TokenKind kind_at(int64_t position) const;
+  bool replaying() const { return cache && cache->next_position() < replay_until_; }
+  // Rows to feed next, at most `budget` (at least 1). REQUIRES: running, not finished.
+  int64_t next_rows(int64_t budget) const;
+  bool next_is_prefill() const;
+  // After the rows were committed: replays or fires what is due. True when all ids are fed and the next id is to be
+  // sampled.
+  bool settle();
+
+  // --- results ---
+  const TokenHistory& history() const { return history_; }
+  void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
+  void finish(FinishDetail detail);
+  // Text that became certain since the last call.
+  std::string take_new_text();
+  SampleResult result();
+
+  // --- time ---
+  void mark_admitted();
+  void mark_sampled();
+  std::string error;
+
+ private:
+  void close_chunk();
+  void take_new_ids();
+  void stream_text(int32_t id);
+  bool per_step_policy() const;
+
+  std::shared_ptr<const Job> job_;
+  int64_t index_;
+  uint64_t arrival_;
+  TraceRunner runner_;
+  int64_t chunk_ = 0;
+  TokenHistory history_;
+  size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
+
+  std::vector<EvictionRecord> replay_;
+  size_t replay_next_ = 0;
+  int64_t replay_until_ = 0;
+
+  std::vector<ChunkKv> kv_;
+  std::optional<StreamDecoder> decoder_;
+  std::optional<StopStrings> stops_;
+  bool stopped_ = false;  // a stop string was found
+  std::string text_, new_text_;
+
+  SampleTiming timing_;
+  Clock::time_point since_;
+  enum class Phase { kQueue, kPrefill, kDecode } phase_ = Phase::kQueue;
+  void enter(Phase phase);
+};
+
+}  // namespace throughline

@@ -1,0 +1,201 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace throughline {
+namespace {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+double log_sum_exp(std::span<const float> logits) {
+  const float top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - top);
+  return top + std::log(sum);
+}
+
+bool changes_logits(const SamplingOptions& options, std::span<const int32_t> forbidden) {
+  return !forbidden.empty() || !options.logit_bias.empty() || options.repetition_penalty != 1 ||
+         options.presence_penalty != 0 || options.frequency_penalty != 0;
+}
+
+void apply_penalties(std::vector<float>& logits, const SamplingOptions& options, const TokenHistory& history,
+                     std::span<const int32_t> forbidden) {
+  const auto repeat = [&](int32_t id) {
+    float& logit = logits[id];
+    const auto penalty = static_cast<float>(options.repetition_penalty);
+    logit = logit > 0 ? logit / penalty : logit * penalty;
+  };
+  if (options.repetition_penalty != 1) {
+    for (const auto& [id, seen] : history.prompt) repeat(id);
+    for (const auto& [id, count] : history.output) {
+      if (!history.prompt.count(id)) repeat(id);
+    }
+  }
+  if (options.presence_penalty != 0 || options.frequency_penalty != 0) {
+    for (const auto& [id, count] : history.output) {
+      logits[id] -=
+          static_cast<float>(options.presence_penalty + options.frequency_penalty * static_cast<double>(count));
+    }
+  }
+  for (const auto& [id, bias] : options.logit_bias) logits[id] += static_cast<float>(bias);
+  for (const int32_t id : forbidden) logits[id] = kNever;
+}
+
+// Before: larger logit first, then smaller id.
+struct Better {
+  std::span<const float> logits;
+  bool operator()(int32_t a, int32_t b) const { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; }
+};
+
+// The best `count` ids in order.
+void best_ids(std::span<const float> logits, int64_t count, std::vector<int32_t>& order) {
+  const auto vocab = static_cast<int64_t>(logits.size());
+  count = std::min(count, vocab);
+  order.resize(vocab);
+  std::iota(order.begin(), order.end(), 0);
+  const Better better{logits};
+  if (count < vocab) std::nth_element(order.begin(), order.begin() + count, order.end(), better);
+  order.resize(count);
+  std::sort(order.begin(), order.end(), better);
+}
+
+// What top-k, top-p and min-p leave, best first, in scratch.order.
+void filter(std::span<const float> logits, const SamplingOptions& options, SamplerScratch& scratch) {
+  const auto vocab = static_cast<int64_t>(logits.size());
+  const int64_t limit = options.top_k > 0 ? std::min(options.top_k, vocab) : vocab;
+  const double inverse_t = 1 / options.temperature;
+  const float top = *std::max_element(logits.begin(), logits.end());
+  const auto weight = [&](float logit) { return std::exp((logit - top) * inverse_t); };
+
+  // Without top-k the whole vocabulary counts in top-p's total, but only its best ids need an order.
+  double total = 0;
+  if (options.top_p < 1 && limit == vocab) {
+    for (const float logit : logits) total += weight(logit);
+  }
+  int64_t ordered = limit == vocab ? std::min<int64_t>(vocab, 256) : limit;
+  while (true) {
+    best_ids(logits, ordered, scratch.order);
+    double sum = 0;
+    if (limit < vocab) {
+      total = 0;
+      for (const int32_t id : scratch.order) total += weight(logits[id]);
+    }
+    size_t keep = scratch.order.size();
+    bool enough = ordered >= limit;
+    for (size_t i = 0; i < scratch.order.size(); ++i) {
+      const double mass = weight(logits[scratch.order[i]]);
+      if (mass < options.min_p || mass == 0) {  // relative to the best, whose weight is 1
+        keep = std::max<size_t>(i, 1);
+        enough = true;
+        break;
+      }
+      sum += mass;
+      if (options.top_p < 1 && sum >= options.top_p * total) {
+        keep = i + 1;
+        enough = true;
+        break;
+      }
+    }
+    if (enough) {
+      scratch.order.resize(keep);
+      return;
+    }
+    ordered = std::min(vocab, ordered * 8);
+  }
+}
+
+}  // namespace
+
+Status check_sampling(const SamplingOptions& options, int64_t vocab, const std::string& where) {
+  const auto range = [&](const char* field, double value, bool good, const char* remedy) -> Status {
+    if (good && std::isfinite(value)) return {};
+    char text[64];
+    std::snprintf(text, sizeof text, "%g is out of range", value);
+    return Error{text, where + ": " + field, remedy};
+  };
+  TL_TRY_STATUS(range("temperature", options.temperature, options.temperature >= 0 && options.temperature <= 100,
+                      "use 0 (greedy) to 100"));
+  TL_TRY_STATUS(range("top_p", options.top_p, options.top_p > 0 && options.top_p <= 1, "use a number over 0, up to 1"));
+  TL_TRY_STATUS(
+      range("top_k", static_cast<double>(options.top_k), options.top_k >= 0, "use 0 (off) or a positive number"));
+  TL_TRY_STATUS(range("min_p", options.min_p, options.min_p >= 0 && options.min_p < 1, "use 0 up to less than 1"));
+  TL_TRY_STATUS(range("repetition_penalty", options.repetition_penalty,
+                      options.repetition_penalty > 0 && options.repetition_penalty <= 100, "use a number over 0"));
+  TL_TRY_STATUS(
+      range("presence_penalty", options.presence_penalty, std::fabs(options.presence_penalty) <= 2, "use -2 to 2"));
+  TL_TRY_STATUS(
+      range("frequency_penalty", options.frequency_penalty, std::fabs(options.frequency_penalty) <= 2, "use -2 to 2"));
+  TL_TRY_STATUS(range("min_tokens", static_cast<double>(options.min_tokens), options.min_tokens >= 0, "use 0 or more"));
+  TL_TRY_STATUS(range("logprobs", static_cast<double>(options.logprobs),
+                      options.logprobs >= -1 && options.logprobs <= vocab, "use 0 up to the vocabulary's size"));
+  const auto known = [&](const char* field, int32_t id) -> Status {
+    if (id >= 0 && id < vocab) return {};
+    return Error{"token id " + std::to_string(id) + " is not in the vocabulary", where + ": " + field,
+                 "ids go from 0 to " + std::to_string(vocab - 1)};
+  };
+  for (const int32_t id : options.stop_token_ids) TL_TRY_STATUS(known("stop_token_ids", id));
+  for (const auto& [id, bias] : options.logit_bias) {
+    TL_TRY_STATUS(known("logit_bias", id));
+    TL_TRY_STATUS(range("logit_bias", bias, std::fabs(bias) <= 1000, "use -1000 to 1000"));
+  }
+  for (const auto& stop : options.stop) {
+    if (stop.empty()) return Error{"a stop string is empty", where + ": stop", "leave it out"};
+  }
+  return {};
+}
+
+TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& options, const TokenHistory& history,
+                     std::span<const int32_t> forbidden, uint64_t sample, SamplerScratch& scratch) {
+  std::span<const float> adjusted = logits;
+  if (changes_logits(options, forbidden)) {
+    scratch.logits.assign(logits.begin(), logits.end());
+    apply_penalties(scratch.logits, options, history, forbidden);
+    adjusted = scratch.logits;
+  }
+  TokenDraw draw;
+  const bool filtered = options.top_p < 1 || options.top_k > 0 || options.min_p > 0;
+  if (options.temperature == 0) {
+    draw.id = static_cast<int32_t>(std::max_element(adjusted.begin(), adjusted.end()) - adjusted.begin());
+    draw.sampling_logprob = 0;
+  } else {
+    if (filtered) {
+      filter(adjusted, options, scratch);
+    } else {
+      scratch.order.resize(adjusted.size());
+      std::iota(scratch.order.begin(), scratch.order.end(), 0);
+    }
+    const float top = *std::max_element(adjusted.begin(), adjusted.end());
+    const double inverse_t = 1 / options.temperature;
+    scratch.weights.resize(scratch.order.size());
+    double total = 0;
+    for (size_t i = 0; i < scratch.order.size(); ++i) {
+      scratch.weights[i] = static_cast<float>(std::exp((adjusted[scratch.order[i]] - top) * inverse_t));
+      total += scratch.weights[i];
+    }
+    const double target =
+        total * random_uniform({options.seed, sample, static_cast<uint64_t>(history.tokens), RngPurpose::kSample});
+    double sum = 0;
+    size_t chosen = 0;
+    for (size_t i = 0; i < scratch.order.size(); ++i) {
+      if (scratch.weights[i] > 0) chosen = i;  // the last possible one, should rounding leave sum short of target
+      sum += scratch.weights[i];
+      if (sum > target) break;
+    }
+    draw.id = scratch.order[chosen];
+    draw.sampling_logprob = static_cast<float>(std::log(scratch.weights[chosen] / total));
+  }
+  if (!options.sampling_logprobs) draw.sampling_logprob = kNoLogprob;
+  if (options.logprobs >= 0) {
+    const double normaliser = log_sum_exp(logits);
+    draw.logprob = static_cast<float>(logits[draw.id] - normaliser);
+    best_ids(logits, options.logprobs, scratch.order);
+    for (const int32_t id : scratch.order) draw.top.push_back({id, static_cast<float>(logits[id] - normaliser)});
+  }
+  return draw;
+}
+
+}  // namespace throughline

@@ -1,0 +1,61 @@
+// From one row of logits to one token id. Pure functions: same row, options, history and key, same token.
+//
+// Order, as transformers': logit bias and penalties, then temperature, top-k, top-p, min-p, then the draw. Log-probs
+// are of the model's distribution (temperature 1, nothing applied); sampling_logprob is of the distribution drawn from.
+// repetition_penalty sees prompt and output (transformers), presence and frequency penalties the output only (OpenAI).
+// Ties: greedy takes the smallest id; top-k keeps the smaller ids.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "base/rng.h"
+#include "think/trace.h"
+
+namespace throughline {
+
+struct SamplingOptions {
+  double temperature = 1;         // 0: greedy
+  double top_p = 1;               // (0, 1]
+  int64_t top_k = 0;              // 0: off
+  double min_p = 0;               // [0, 1)
+  double repetition_penalty = 1;  // > 0
+  double presence_penalty = 0;    // [-2, 2]
+  double frequency_penalty = 0;   // [-2, 2]
+  std::map<int32_t, double> logit_bias;
+  uint64_t seed = 0;
+  int64_t min_tokens = 0;               // EOS and stop ids cannot be drawn before
+  std::vector<int32_t> stop_token_ids;  // end the trace when sampled
+  std::vector<std::string> stop;        // strings
+  bool ignore_eos = false;
+  int64_t logprobs = -1;  // -1: none; N: the token's and the N best
+  bool sampling_logprobs = false;
+};
+
+// Checks ranges and ids; the error names the field.
+Status check_sampling(const SamplingOptions& options, int64_t vocab, const std::string& where);
+
+// What the penalties count.
+struct TokenHistory {
+  std::unordered_map<int32_t, int64_t> output;  // id -> times generated
+  std::unordered_map<int32_t, bool> prompt;     // ids of the query
+  int64_t tokens = 0;                           // generated so far in the whole trace
+};
+
+// Reused between rows; holds no result.
+struct SamplerScratch {
+  std::vector<float> logits;
+  std::vector<float> weights;
+  std::vector<int32_t> order;
+};
+
+// `forbidden`: ids that cannot be drawn (EOS before min_tokens). `sample` is the index within the request.
+TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& options, const TokenHistory& history,
+                     std::span<const int32_t> forbidden, uint64_t sample, SamplerScratch& scratch);
+
+}  // namespace throughline

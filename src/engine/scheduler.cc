@@ -1,0 +1,155 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+namespace throughline {
+namespace {
+
+bool runs(const Sample& sample) { return sample.state == Sample::State::kRunning && !sample.finished(); }
+
+}  // namespace
+
+std::vector<std::unique_ptr<Sample>> Scheduler::take_finished() {
+  std::vector<std::unique_ptr<Sample>> done;
+  const auto first =
+      std::stable_partition(samples_.begin(), samples_.end(), [](const auto& sample) { return !sample->finished(); });
+  std::move(first, samples_.end(), std::back_inserter(done));
+  samples_.erase(first, samples_.end());
+  return done;
+}
+
+int64_t Scheduler::parked_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& sample : samples_) {
+    if (sample->parked) bytes += SequenceCache::parked_bytes(*sample->parked);
+  }
+  return bytes;
+}
+
+void Scheduler::fail_for_memory(Sample& sample, int64_t pages) {
+  const int64_t page = pool_->shape().page_tokens;
+  sample.error = "KV memory holds " + std::to_string(pool_->pages() * page) + " tokens; this request needs " +
+                 std::to_string((pool_->used_pages() + pages) * page) +
+                 " or more; raise --kv-memory or bound the cache with a --kv policy and a budget";
+  sample.finish(FinishDetail::kKvMemory);
+  sample.cache.reset();
+}
+
+// Pages free up from: unused prefix pages, then samples younger than `keep`.
+bool Scheduler::make_room(int64_t pages, const Sample* keep) {
+  if (pool_->free_pages() >= pages) return true;
+  prefixes_->shrink(pages);
+  while (pool_->free_pages() < pages) {
+    if (!preempt_youngest(keep)) return false;
+    prefixes_->shrink(pages);
+  }
+  return true;
+}
+
+void Scheduler::give_way(Sample& sample) {
+  ++sample.preemptions;
+  const int64_t bytes = static_cast<int64_t>(sample.cache->pages().size()) * pool_->shape().bytes_per_page();
+  if (!sample.replaying() && parked_bytes() + bytes <= options_.park_memory_bytes) {
+    sample.parked = sample.cache->park();
+    sample.state = Sample::State::kParked;
+    ++parked;
+  } else {
+    sample.drop();
+    ++replayed;
+  }
+}
+
+bool Scheduler::preempt_youngest(const Sample* older_than) {
+  for (auto it = samples_.rbegin(); it != samples_.rend() && it->get() != older_than; ++it) {
+    if (!runs(**it)) continue;
+    give_way(**it);
+    return true;
+  }
+  return false;
+}
+
+bool Scheduler::admit_one(Sample& sample, int64_t promised) {
+  const auto fits = [&](int64_t pages) {
+    if (pool_->free_pages() < pages) prefixes_->shrink(pages);
+    return pool_->free_pages() >= pages;
+  };
+  if (sample.state == Sample::State::kParked) {
+    // One page more than it had, so that its next token does not preempt it at once.
+    if (!fits(std::min(promised + sample.cache->pages_to_unpark(*sample.parked) + 1, pool_->pages()))) return false;
+    sample.cache->unpark(*sample.parked);
+    sample.parked.reset();
+    sample.mark_admitted();
+    return true;
+  }
+  const auto& request = sample.job().request;
+  auto cache = std::make_unique<SequenceCache>(pool_, request.policy.get(), q_heads_, scale_, sample.prompt_tokens());
+  std::vector<int32_t> shared;
+  if (options_.prefix_cache && cache->takes_prefix_hits())
+    shared = prefixes_->find(sample.prompt(), sample.prompt_tokens() - 1);
+  const int64_t hit = static_cast<int64_t>(shared.size()) * pool_->shape().page_tokens;
+  if (hit > 0) cache->adopt_prefix(shared, hit);
+  const int64_t pages = cache->pages_needed(std::min(sample.prompt_tokens() - hit + 1, sample.context_tokens() - hit));
+  if (!fits(promised + pages)) return false;
+  prefix_hit_tokens += hit;
+  sample.cache = std::move(cache);
+  sample.mark_admitted();
+  return true;
+}
+
+void Scheduler::admit() {
+  int64_t running = 0, promised = 0;  // pages that running samples still need for their prompts
+  const auto count = [&](const Sample& sample) {
+    ++running;
+    promised +=
+        sample.cache->pages_needed(std::max<int64_t>(1, sample.prompt_tokens() - sample.cache->next_position()));
+  };
+  for (const auto& sample : samples_) {
+    if (runs(*sample)) count(*sample);
+  }
+  for (const auto& sample : samples_) {
+    if (running >= options_.batch_max) return;
+    if (sample->finished() || runs(*sample)) continue;
+    if (admit_one(*sample, promised)) {
+      count(*sample);
+    } else if (running > 0) {
+      return;  // wait until somebody gives pages back
+    } else {
+      fail_for_memory(*sample, (sample->prompt_tokens() + pool_->shape().page_tokens) / pool_->shape().page_tokens);
+    }
+  }
+}
+
+std::vector<Slice> Scheduler::plan() {
+  admit();
+  std::vector<Slice> slices;
+  int64_t prefill_budget = options_.prefill_slice_tokens;
+  for (const auto& owned : samples_) {
+    Sample& sample = *owned;
+    if (!runs(sample)) continue;
+    const bool prefill = sample.next_is_prefill();
+    if (prefill && prefill_budget <= 0) continue;
+    const int64_t rows = sample.next_rows(prefill ? prefill_budget : options_.prefill_slice_tokens);
+    const int64_t pages = sample.cache->pages_needed(rows);
+    if (!make_room(pages, &sample)) {
+      // Everybody younger has given way already. If someone older runs, this one gives way too; alone, it cannot fit.
+      const bool alone = std::none_of(samples_.begin(), samples_.end(),
+                                      [&](const auto& other) { return other.get() != &sample && runs(*other); });
+      alone ? fail_for_memory(sample, pages) : give_way(sample);
+      continue;
+    }
+    sample.cache->reserve(rows);
+    if (prefill) prefill_budget -= rows;
+    slices.push_back({&sample, rows});
+  }
+  return slices;
+}
+
+void Scheduler::offer_prefix(const Sample& sample) {
+  if (!options_.prefix_cache || !sample.cache->takes_prefix_hits() || !sample.cache->pages_are_plain()) return;
+  prefixes_->insert(sample.prompt(), sample.cache->pages());
+  const auto most = static_cast<int64_t>(options_.prefix_cache_share * static_cast<double>(pool_->pages()));
+  const int64_t excess = prefixes_->reclaimable_pages() - most;
+  if (excess > 0) prefixes_->shrink(pool_->free_pages() + excess);
+}
+
+}  // namespace throughline

@@ -1,0 +1,58 @@
+// Who runs next, and with which pages (internal to the room).
+//
+// Order is arrival order: nobody overtakes, the oldest always makes progress, and when pages run out the youngest
+// running sample gives way (parked while the parking memory lasts, else dropped for replay). Prefix-cache pages that
+// nobody uses go first. A sample that cannot run even alone ends with kKvMemory.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cache/page_pool.h"
+#include "cache/prefix_cache.h"
+#include "engine/engine.h"
+#include "engine/sample.h"
+
+namespace throughline {
+
+struct Slice {
+  Sample* sample = nullptr;
+  int64_t rows = 0;
+};
+
+class Scheduler {
+ public:
+  Scheduler(PagePool* pool, PrefixCache* prefixes, const EngineOptions& options, int64_t q_heads, double scale)
+      : pool_(pool), prefixes_(prefixes), options_(options), q_heads_(q_heads), scale_(scale) {}
+
+  void add(std::unique_ptr<Sample> sample) { samples_.push_back(std::move(sample)); }
+  // All unfinished and just finished samples, in arrival order.
+  const std::vector<std::unique_ptr<Sample>>& samples() const { return samples_; }
+  // Takes the finished ones out.
+  std::vector<std::unique_ptr<Sample>> take_finished();
+
+  // Admits, makes room, reserves pages: the rows of the next step. Samples that cannot fit are finished with an error.
+  std::vector<Slice> plan();
+  // To be called when a sample's prompt has been computed: its pages may serve others.
+  void offer_prefix(const Sample& sample);
+
+  int64_t parked = 0, replayed = 0, prefix_hit_tokens = 0;  // totals
+
+ private:
+  void admit();
+  bool admit_one(Sample& sample, int64_t promised);
+  bool make_room(int64_t pages, const Sample* keep);
+  void give_way(Sample& sample);
+  bool preempt_youngest(const Sample* older_than);
+  int64_t parked_bytes() const;
+  void fail_for_memory(Sample& sample, int64_t pages);
+
+  PagePool* pool_;
+  PrefixCache* prefixes_;
+  EngineOptions options_;
+  int64_t q_heads_;
+  double scale_;
+  std::vector<std::unique_ptr<Sample>> samples_;
+};
+
+}  // namespace throughline

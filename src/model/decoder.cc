@@ -1,0 +1,104 @@
+#include "model/decoder.h"
+
+#include <ATen/ops/embedding.h>
+
+#include <cmath>
+
+#include "model/layer_tensors.h"
+#include "model/rope.h"
+#include "model/weights.h"
+#include "ops/linear.h"
+#include "ops/rows.h"
+
+namespace throughline {
+namespace {
+
+// What config.json says, else what the embedding is stored in.
+at::ScalarType checkpoint_dtype(const ModelConfig& config, const Checkpoint& checkpoint) {
+  if (!config.dtype.empty()) return scalar_type_of(config.dtype);
+  const TensorView* embedding = checkpoint.find(kEmbeddingName);
+  if (embedding == nullptr || embedding->info.dtype == TensorDtype::kF32) return at::kFloat;
+  return embedding->info.dtype == TensorDtype::kF16 ? at::kHalf : at::kBFloat16;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> Decoder::load(const std::string& model_dir, const LoadOptions& options) {
+  TL_TRY(const ModelConfig config, load_config(model_dir));
+  TL_TRY(Checkpoint checkpoint, Checkpoint::open_directory(model_dir));
+  TL_TRY(const at::ScalarType dtype, compute_dtype(options.dtype, checkpoint_dtype(config, checkpoint)));
+  WeightReader reader(std::move(checkpoint), dtype, options.device);
+  auto decoder = std::unique_ptr<Decoder>(new Decoder());
+  decoder->config_ = config;
+  decoder->rope_ = rope_frequencies(config);
+  decoder->embedding_ = reader.take(kEmbeddingName, {config.vocab, config.hidden});
+  for (int64_t l = 0; l < config.layers; ++l) {
+    const std::string prefix = layer_prefix(l);
+    visit_layer(config, decoder->layers_.emplace_back(),
+                [&](const char* name, at::Tensor& tensor, const std::vector<int64_t>& shape) {
+                  tensor = reader.take(prefix + name, shape);
+                });
+    reader.ignore(prefix + "self_attn.rotary_emb.inv_freq");
+  }
+  decoder->final_norm_ = reader.take(kFinalNormName, {config.hidden});
+  if (config.tied_embeddings) {
+    reader.ignore(kHeadName);
+    decoder->head_ = decoder->embedding_;
+  } else {
+    decoder->head_ = reader.take(kHeadName, {config.vocab, config.hidden});
+  }
+  TL_TRY_STATUS(reader.finish());
+  return decoder;
+}
+
+double Decoder::attention_scale() const { return 1.0 / std::sqrt(static_cast<double>(config_.head_dim)); }
+
+int64_t Decoder::weight_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : parameters()) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode) const {
+  const ModelConfig& c = config_;
+  const int64_t rows = ids.size(0);
+  at::Tensor x = at::embedding(embedding_, ids);
+  for (int64_t l = 0; l < c.layers; ++l) {
+    const DecoderLayer& w = layers_[l];
+    at::Tensor h = ops::rms_norm(x, w.input_norm, c.norm_eps);
+    at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
+    at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
+    const at::Tensor v = ops::linear(h, w.v_weight, w.v_bias, mode).view({rows, c.kv_heads, c.head_dim});
+    if (c.qk_norm) {
+      q = ops::rms_norm(q, w.q_norm, c.norm_eps);
+      k = ops::rms_norm(k, w.k_norm, c.norm_eps);
+    }
+    h = attention.attend(static_cast<int>(l), q, k, v).reshape({rows, c.q_heads * c.head_dim});
+    x = x.add(ops::linear(h, w.o_weight, w.o_bias, mode));
+    h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
+    const at::Tensor gate = ops::linear(h, w.gate_weight, w.gate_bias, mode);
+    const at::Tensor up = ops::linear(h, w.up_weight, w.up_bias, mode);
+    x = x.add(ops::linear(ops::silu_mul(gate, up), w.down_weight, w.down_bias, mode));
+  }
+  return ops::rms_norm(x, final_norm_, c.norm_eps);
+}
+
+at::Tensor Decoder::logits(const at::Tensor& hidden, ops::NumericMode mode) const {
+  return ops::linear(hidden, head_, at::Tensor(), mode).to(at::kFloat);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> Decoder::parameters() const {
+  std::vector<std::pair<std::string, at::Tensor>> out;
+  out.emplace_back(kEmbeddingName, embedding_);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const std::string prefix = layer_prefix(static_cast<int64_t>(l));
+    visit_layer(config_, layers_[l], [&](const char* name, const at::Tensor& tensor, const std::vector<int64_t>&) {
+      out.emplace_back(prefix + name, tensor);
+    });
+  }
+  out.emplace_back(kFinalNormName, final_norm_);
+  if (!config_.tied_embeddings) out.emplace_back(kHeadName, head_);
+  return out;
+}
+
+}  // namespace throughline

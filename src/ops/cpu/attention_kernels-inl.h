@@ -1,0 +1,568 @@
+// Compiled once a target by attention_kernels.cc. No lambdas and no std templates in here: they would be compiled for
+// the target and could then be linked into code for any machine.
+#if defined(THROUGHLINE_ATTENTION_KERNELS_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef THROUGHLINE_ATTENTION_KERNELS_INL
+#undef THROUGHLINE_ATTENTION_KERNELS_INL
+#else
+#define THROUGHLINE_ATTENTION_KERNELS_INL
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace throughline::ops::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using BitsTag = hn::RebindToUnsigned<FloatTag>;
+using HalfBitsTag = hn::Repartition<uint16_t, BitsTag>;
+using Vec = hn::Vec<FloatTag>;
+
+constexpr int64_t kBlock = kAttentionBlockSlots;
+constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
+constexpr int64_t kChunk = 2 * kLanes;  // head_dim is padded to multiples of it
+constexpr int64_t kScoreSlots = 16;     // K rows widened at a time: 8 KiB at head_dim 128
+constexpr int64_t kValueSlots = 32;     // V rows at a time: 16 KiB
+constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a row once beats widening it per tile
+// Rows to fetch ahead, into L2: the hardware's prefetcher starts anew every 4 KiB, and fetching into L1 is limited by
+// its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
+constexpr int64_t kPrefetchSlots = 32;
+constexpr float kNoScore = -3.0e38f;
+static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
+
+constexpr int64_t Padded(int64_t head_dim) { return (head_dim + kChunk - 1) / kChunk * kChunk; }
+
+// ---------------------------------------------------------------- rows of K and V
+
+// fp32 values, in lane layout.
+struct FloatRow {
+  static constexpr int64_t kBytes = 4;
+  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& first, Vec& second) {
+    const FloatTag d;
+    const float* from = reinterpret_cast<const float*>(row) + chunk * kChunk;
+    first = hn::LoadU(d, from);
+    second = hn::LoadU(d, from + kLanes);
+  }
+};
+
+// bf16 values; widening splits a chunk into its even and its odd elements.
+struct Bf16Row {
+  static constexpr int64_t kBytes = 2;
+  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& even, Vec& odd) {
+    const FloatTag d;
+    const BitsTag bits;
+    const auto both =
+        hn::BitCast(bits, hn::LoadU(HalfBitsTag(), reinterpret_cast<const uint16_t*>(row) + chunk * kChunk));
+    even = hn::BitCast(d, hn::ShiftLeft<16>(both));
+    odd = hn::BitCast(d, hn::And(both, hn::Set(bits, 0xffff0000u)));
+  }
+};
+
+// A row of any head_dim and dtype into lane layout, zero padded.
+template <class Row>
+HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_bytes, float* out) {
+  const FloatTag d;
+  Vec first, second;
+  int64_t chunk = 0;
+  for (; (chunk + 1) * kChunk <= head_dim; ++chunk) {
+    Row::Pair(row, chunk, first, second);
+    hn::Store(first, d, out + chunk * kChunk);
+    hn::Store(second, d, out + chunk * kChunk + kLanes);
+  }
+  const int64_t rest = head_dim - chunk * kChunk;
+  if (rest == 0) return;
+  HWY_ALIGN std::byte padded[kChunk * sizeof(float)] = {};
+  std::memcpy(padded, row + chunk * kChunk * element_bytes, rest * element_bytes);
+  Row::Pair(padded, 0, first, second);
+  hn::Store(first, d, out + chunk * kChunk);
+  hn::Store(second, d, out + chunk * kChunk + kLanes);
+}
+
+HWY_INLINE void Widen(const PageLayout& pages, const std::byte* row, float* out) {
+  if (pages.bf16) {
+    WidenAs<Bf16Row>(row, pages.head_dim, 2, out);
+  } else {
+    WidenAs<FloatRow>(row, pages.head_dim, 4, out);
+  }
+}
+
+// Where element d of a pool's row stands in lane layout.
+HWY_INLINE int64_t LaneOf(bool bf16, int64_t d) {
+  if (!bf16) return d;
+  return d / kChunk * kChunk + d % 2 * kLanes + d % kChunk / 2;
+}
+
+HWY_INLINE void FetchAhead(const std::byte* from, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, /*write=*/0, /*L2 and below*/ 2);
+}
+
+// ---------------------------------------------------------------- arithmetic
+
+// e^x for x <= 0 to about 2 units in the last place (Cody-Waite reduction, the polynomial of Cephes' expf); 0 below
+// -87. One function for whole vectors, tails and single numbers.
+HWY_NOINLINE Vec Exp(Vec x) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  const Vec lowest = hn::Set(d, -87.0f);
+  const auto tiny = hn::Lt(x, lowest);
+  const Vec clamped = hn::Max(x, lowest);
+  const auto n = hn::NearestInt(hn::Mul(clamped, hn::Set(d, 1.44269504088896341f)));
+  const Vec whole = hn::ConvertTo(d, n);
+  Vec r = hn::NegMulAdd(whole, hn::Set(d, 0.693359375f), clamped);
+  r = hn::NegMulAdd(whole, hn::Set(d, -2.12194440e-4f), r);
+  Vec p = hn::Set(d, 1.9875691500e-4f);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
+  p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
+  const Vec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
+  return hn::IfThenZeroElse(tiny, hn::Mul(p, power));
+}
+
+HWY_INLINE float ExpOne(float x) { return hn::GetLane(Exp(hn::Set(FloatTag(), x))); }
+
+// Lower half: sums of neighbours in a; upper half: in b. log2(lanes) rounds of it reduce as many vectors to one.
+HWY_INLINE Vec PairSums(Vec a, Vec b) {
+  const FloatTag d;
+  return hn::Add(hn::ConcatEven(d, b, a), hn::ConcatOdd(d, b, a));
+}
+
+// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. The first to touch rows has fetch set:
+// then rows[] goes on for kPrefetchSlots.
+template <class Row, int kQueries>
+HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, bool fetch,
+                          float* scores) {
+  const FloatTag d;
+  constexpr int kGroups = static_cast<int>(kLanes / 4);
+  Vec fours[kQueries][kGroups];
+  for (int group = 0; group < kGroups; ++group) {
+    const std::byte* const* four = rows + 4 * group;
+    if (fetch) {
+      for (int i = 0; i < 4; ++i) FetchAhead(four[i + kPrefetchSlots], padded * Row::kBytes);
+    }
+    Vec sums[kQueries][4];
+    for (int q = 0; q < kQueries; ++q) {
+      for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
+    }
+    for (int64_t chunk = 0; chunk * kChunk < padded; ++chunk) {
+      Vec first[4], second[4];
+      for (int i = 0; i < 4; ++i) Row::Pair(four[i], chunk, first[i], second[i]);
+      for (int q = 0; q < kQueries; ++q) {
+        const Vec query = hn::Load(d, queries + q * padded + chunk * kChunk);
+        for (int i = 0; i < 4; ++i) sums[q][i] = hn::MulAdd(query, first[i], sums[q][i]);
+      }
+      for (int q = 0; q < kQueries; ++q) {
+        const Vec query = hn::Load(d, queries + q * padded + chunk * kChunk + kLanes);
+        for (int i = 0; i < 4; ++i) sums[q][i] = hn::MulAdd(query, second[i], sums[q][i]);
+      }
+    }
+    for (int q = 0; q < kQueries; ++q) {
+      fours[q][group] = PairSums(PairSums(sums[q][0], sums[q][1]), PairSums(sums[q][2], sums[q][3]));
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    for (int left = kGroups; left > 1; left /= 2) {
+      for (int i = 0; i < left / 2; ++i) fours[q][i] = PairSums(fours[q][2 * i], fours[q][2 * i + 1]);
+    }
+    hn::Store(fours[q][0], d, scores + q * kBlock);
+  }
+}
+
+// sums[q][chunk0 .. chunk0 + kChunks) += weights[q][slot] * row[slot], slot after slot.
+template <class Row, int kQueries, int kChunks>
+HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t chunk0,
+                          int64_t padded, float* sums) {
+  const FloatTag d;
+  Vec acc[kQueries][2 * kChunks];
+  for (int q = 0; q < kQueries; ++q) {
+    for (int i = 0; i < 2 * kChunks; ++i) {
+      acc[q][i] = hn::Load(d, sums + q * padded + chunk0 * kChunk + i * kLanes);
+    }
+  }
+  for (int64_t slot = 0; slot < slots; ++slot) {
+    if (fetch) {
+      FetchAhead(rows[slot + kPrefetchSlots] + chunk0 * kChunk * Row::kBytes, kChunks * kChunk * Row::kBytes);
+    }
+    Vec values[2 * kChunks];
+    for (int c = 0; c < kChunks; ++c) Row::Pair(rows[slot], chunk0 + c, values[2 * c], values[2 * c + 1]);
+    for (int q = 0; q < kQueries; ++q) {
+      const Vec weight = hn::Set(d, weights[q * kBlock + slot]);
+      for (int i = 0; i < 2 * kChunks; ++i) acc[q][i] = hn::MulAdd(weight, values[i], acc[q][i]);
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    for (int i = 0; i < 2 * kChunks; ++i) {
+      hn::Store(acc[q][i], d, sums + q * padded + chunk0 * kChunk + i * kLanes);
+    }
+  }
+}
+
+template <class Row, int kQueries>
+HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t padded,
+                          float* sums) {
+  if (slots <= 0) return;
+  constexpr int kWide = kQueries == 4 ? 2 : 4;  // 16 accumulators for 4 and 2 queries
+  int64_t chunk = 0;
+  for (; (chunk + kWide) * kChunk <= padded; chunk += kWide) {
+    ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, padded, sums);
+  }
+  for (; chunk * kChunk < padded; ++chunk)
+    ValueTile<Row, kQueries, 1>(weights, rows, slots, fetch, chunk, padded, sums);
+}
+
+// ---------------------------------------------------------------- one block of slots
+
+// All pointers into the caller's scratch.
+struct Workspace {
+  int64_t queries, padded;
+  float* query;    // [queries, padded], scaled
+  float* scores;   // [queries, kBlock]; then the softmax weights
+  float* sums;     // [queries, padded]: of this block
+  float* highest;  // [queries]: of this block
+  float* total;    // [queries]
+  float* running_sums;
+  float* running_highest;
+  float* running_total;
+  float* widened;  // [kValueSlots, padded]
+
+  Workspace(int64_t query_count, int64_t head_dim, float* scratch) : queries(query_count), padded(Padded(head_dim)) {
+    const int64_t per_query = (queries + 15) / 16 * 16;
+    query = scratch;
+    scores = query + queries * padded;
+    sums = scores + queries * kBlock;
+    running_sums = sums + queries * padded;
+    highest = running_sums + queries * padded;
+    total = highest + per_query;
+    running_highest = total + per_query;
+    running_total = running_highest + per_query;
+    widened = running_total + per_query;
+  }
+};
+
+int64_t ScratchFloats(int64_t queries, int64_t head_dim) {
+  return queries * (3 * Padded(head_dim) + kBlock) + 4 * (queries + 15) + kValueSlots * Padded(head_dim);
+}
+
+constexpr int64_t kPartialHead = 16;  // highest, total, and padding to a whole cache line
+
+int64_t PartialFloats(int64_t head_dim) { return kPartialHead + Padded(head_dim); }
+
+// The rows of one block: K, then V, then a few of the next block's K, in the order they will be read.
+struct BlockRows {
+  int64_t slots = 0;
+  const std::byte* rows[2 * (kBlock + kScoreSlots) + kPrefetchSlots];
+  const std::byte* const* k() const { return rows; }
+  const std::byte* const* v() const { return rows + padded_slots; }
+  int64_t padded_slots = 0;  // K and V are padded to whole tiles by repeating the last row
+};
+
+HWY_INLINE void FillRows(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t count,
+                         int64_t padded_count, const std::byte** out) {
+  const int64_t row_bytes = pages.row_bytes();
+  for (int64_t i = 0; i < count;) {
+    const int64_t in_page = (begin + i) % pages.page_tokens;
+    const std::byte* row = pages.row(task.page_table, task.kv_head, begin + i);
+    const int64_t run = HWY_MIN(count - i, pages.page_tokens - in_page);
+    for (int64_t j = 0; j < run; ++j) out[i + j] = row + j * row_bytes;
+    i += run;
+  }
+  for (int64_t i = count; i < padded_count; ++i) out[i] = out[count - 1];
+}
+
+HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, BlockRows& out) {
+  const int64_t begin = block * kBlock;
+  out.slots = HWY_MIN(kBlock, task.slots() - begin);
+  out.padded_slots = (out.slots + kScoreSlots - 1) / kScoreSlots * kScoreSlots;
+  FillRows(*task.k, task, begin, out.slots, out.padded_slots, out.rows);
+  const std::byte** end = out.rows + out.padded_slots;
+  if (values) {
+    FillRows(*task.v, task, begin, out.slots, out.padded_slots, end);
+    end += out.padded_slots;
+  }
+  const int64_t next = begin + out.slots;
+  const int64_t ahead = block + 1 < task.block_end ? HWY_MIN(kPrefetchSlots, task.slots() - next) : 0;
+  if (ahead > 0) FillRows(*task.k, task, next, ahead, kPrefetchSlots, end);
+  for (int64_t i = ahead > 0 ? kPrefetchSlots : 0; i < kPrefetchSlots; ++i) end[i] = end[-1];
+}
+
+// Slots of the block that query i sees.
+HWY_INLINE int64_t SlotsSeen(const AttentionTask& task, int64_t block, int64_t query) {
+  const int64_t seen = task.first_slots + query / task.group - block * kBlock;
+  return HWY_MAX(int64_t{0}, HWY_MIN(seen, kBlock));
+}
+
+template <class Row>
+HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
+                         bool fetch, const Workspace& w) {
+  int64_t i = 0;
+  // Rows see the more the later they are: queries before i may see nothing of these slots.
+  while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
+  for (; i + 4 <= w.queries; i += 4, fetch = false) {
+    ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
+  }
+  for (; i + 2 <= w.queries; i += 2, fetch = false) {
+    ScoreTile<Row, 2>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
+  }
+  if (i < w.queries) {
+    ScoreTile<Row, 1>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
+  }
+}
+
+HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  const bool widen = w.queries >= kWidenQueries || task.k->head_dim % kChunk != 0;
+  for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
+    const std::byte* wide_rows[kScoreSlots];
+    if (widen) {
+      for (int64_t i = 0; i < kScoreSlots; ++i) {
+        float* wide = w.widened + i * w.padded;
+        FetchAhead(rows.k()[slot + i + kPrefetchSlots], task.k->row_bytes());
+        Widen(*task.k, rows.k()[slot + i], wide);
+        wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
+      }
+    }
+    for (int64_t i = 0; i < kScoreSlots; i += kLanes) {
+      if (widen) {
+        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, false, w);
+      } else if (task.k->bf16) {
+        ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, true, w);
+      } else {
+        ScoresOf<FloatRow>(task, block, rows.k() + slot + i, slot + i, true, w);
+      }
+    }
+  }
+}
+
+// Scores of one query to softmax weights relative to the block's highest.
+HWY_NOINLINE void BlockSoftmax(float* scores, int64_t slots, float* highest_out, float* total_out) {
+  const FloatTag d;
+  Vec highest = hn::Set(d, kNoScore);
+  for (int64_t i = 0; i < slots; i += kLanes) {
+    const auto used = hn::FirstN(d, static_cast<size_t>(HWY_MIN(kLanes, slots - i)));
+    const Vec score = hn::IfThenElse(used, hn::Load(d, scores + i), hn::Set(d, kNoScore));
+    highest = hn::Max(highest, score);
+  }
+  highest = hn::MaxOfLanes(d, highest);
+  Vec total = hn::Zero(d);
+  for (int64_t i = 0; i < slots; i += kLanes) {
+    const auto used = hn::FirstN(d, static_cast<size_t>(HWY_MIN(kLanes, slots - i)));
+    const Vec weight = hn::IfThenElseZero(used, Exp(hn::Sub(hn::Load(d, scores + i), highest)));
+    hn::Store(weight, d, scores + i);
+    total = hn::Add(total, weight);
+  }
+  *highest_out = hn::GetLane(highest);
+  *total_out = hn::GetLane(hn::SumOfLanes(d, total));
+}
+
+// One query group over slots [slot, slot + count): together as far as all see, then each by itself.
+template <class Row, int kQueries>
+HWY_INLINE void ValuesOfGroup(const AttentionTask& task, int64_t block, int64_t query, const std::byte* const* rows,
+                              int64_t slot, int64_t count, bool fetch, const Workspace& w) {
+  if (SlotsSeen(task, block, query + kQueries - 1) <= slot) return;
+  const int64_t common = HWY_MAX(int64_t{0}, HWY_MIN(count, SlotsSeen(task, block, query) - slot));
+  float* sums = w.sums + query * w.padded;
+  const float* weights = w.scores + query * kBlock + slot;
+  ValueRows<Row, kQueries>(weights, rows, common, fetch, w.padded, sums);
+  if (common == count) return;
+  for (int q = 0; q < kQueries; ++q) {
+    const int64_t own = HWY_MIN(count, SlotsSeen(task, block, query + q) - slot);
+    ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, false, w.padded, sums + q * w.padded);
+  }
+}
+
+template <class Row>
+HWY_INLINE void ValuesOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
+                         int64_t count, bool fetch, const Workspace& w) {
+  int64_t i = 0;
+  for (; i + 4 <= w.queries; i += 4, fetch = false) {
+    ValuesOfGroup<Row, 4>(task, block, i, rows, slot, count, fetch, w);
+  }
+  for (; i + 2 <= w.queries; i += 2, fetch = false) {
+    ValuesOfGroup<Row, 2>(task, block, i, rows, slot, count, fetch, w);
+  }
+  if (i < w.queries) ValuesOfGroup<Row, 1>(task, block, i, rows, slot, count, fetch, w);
+}
+
+HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  const FloatTag d;
+  for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.sums + i);
+  const bool widen = w.queries >= kWidenQueries || task.v->head_dim % kChunk != 0;
+  for (int64_t slot = 0; slot < rows.slots; slot += kValueSlots) {
+    const int64_t count = HWY_MIN(kValueSlots, rows.slots - slot);
+    const std::byte* const* narrow = rows.v() + slot;
+    const std::byte* wide_rows[kValueSlots];
+    for (int64_t i = 0; widen && i < count; ++i) {
+      FetchAhead(narrow[i + kPrefetchSlots], task.v->row_bytes());
+      Widen(*task.v, narrow[i], w.widened + i * w.padded);
+      wide_rows[i] = reinterpret_cast<const std::byte*>(w.widened + i * w.padded);
+    }
+    if (widen) {
+      ValuesOf<FloatRow>(task, block, wide_rows, slot, count, false, w);
+    } else if (task.v->bf16) {
+      ValuesOf<Bf16Row>(task, block, narrow, slot, count, true, w);
+    } else {
+      ValuesOf<FloatRow>(task, block, narrow, slot, count, true, w);
+    }
+  }
+}
+
+// ---------------------------------------------------------------- whole tasks
+
+HWY_INLINE void LoadQueries(const AttentionTask& task, const Workspace& w) {
+  const FloatTag d;
+  const int64_t head_dim = task.k->head_dim;
+  for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.query + i);
+  for (int64_t i = 0; i < w.queries; ++i) {
+    const int64_t begin = (i / task.group * task.q_heads + i % task.group) * head_dim;
+    for (int64_t e = 0; e < head_dim; ++e) {
+      float value;
+      if (task.q_bf16) {
+        uint16_t half;
+        std::memcpy(&half, task.q + 2 * (begin + e), 2);
+        const uint32_t bits = static_cast<uint32_t>(half) << 16;
+        std::memcpy(&value, &bits, 4);
+      } else {
+        std::memcpy(&value, task.q + 4 * (begin + e), 4);
+      }
+      w.query[i * w.padded + LaneOf(task.k->bf16, e)] = value * task.scale;
+    }
+  }
+}
+
+// Folds one block of one query into what came before.
+HWY_NOINLINE void MergeBlock(const float* sums, float highest, float total, int64_t padded, float* running_sums,
+                             float* running_highest, float* running_total) {
+  const FloatTag d;
+  const float top = HWY_MAX(*running_highest, highest);
+  const float keep = ExpOne(*running_highest - top), add = ExpOne(highest - top);
+  *running_highest = top;
+  *running_total = hn::GetLane(
+      hn::MulAdd(hn::Set(d, *running_total), hn::Set(d, keep), hn::Mul(hn::Set(d, total), hn::Set(d, add))));
+  for (int64_t i = 0; i < padded; i += kLanes) {
+    const Vec old = hn::Mul(hn::Load(d, running_sums + i), hn::Set(d, keep));
+    hn::Store(hn::MulAdd(hn::Load(d, sums + i), hn::Set(d, add), old), d, running_sums + i);
+  }
+}
+
+HWY_INLINE void StartRunning(const Workspace& w) {
+  const FloatTag d;
+  for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.running_sums + i);
+  for (int64_t i = 0; i < w.queries; ++i) {
+    w.running_highest[i] = kNoScore;
+    w.running_total[i] = 0;
+  }
+}
+
+HWY_INLINE uint16_t RoundToBf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);  // NaN stays NaN
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
+  const int64_t head_dim = task.k->head_dim;
+  for (int64_t i = 0; i < w.queries; ++i) {
+    const int64_t row = i / task.group, head = i % task.group;
+    const int64_t begin = (row * task.q_heads + head) * head_dim;
+    const float inverse = 1.0f / w.running_total[i];
+    for (int64_t e = 0; e < head_dim; ++e) {
+      const float value = w.running_sums[i * w.padded + LaneOf(task.k->bf16, e)] * inverse;
+      if (task.q_bf16) {
+        const uint16_t half = RoundToBf16(value);
+        std::memcpy(task.out + 2 * (begin + e), &half, 2);
+      } else {
+        std::memcpy(task.out + 4 * (begin + e), &value, 4);
+      }
+    }
+    if (task.lse != nullptr) {
+      task.lse[row * task.q_heads + head] = w.running_highest[i] + logf(w.running_total[i]);
+    }
+  }
+}
+
+void Attend(const AttentionTask& task, float* scratch) {
+  const Workspace w(task.queries(), task.k->head_dim, scratch);
+  LoadQueries(task, w);
+  StartRunning(w);
+  BlockRows rows;
+  for (int64_t block = task.block_begin; block < task.block_end; ++block) {
+    SetRows(task, block, /*values=*/true, rows);
+    BlockScores(task, block, rows, w);
+    if (task.logits != nullptr) {
+      for (int64_t i = 0; i < w.queries; ++i) {
+        std::memcpy(task.logits + i * task.slots() + block * kBlock, w.scores + i * kBlock, rows.slots * sizeof(float));
+      }
+    }
+    for (int64_t i = 0; i < w.queries; ++i) {
+      const int64_t seen = SlotsSeen(task, block, i);
+      if (seen > 0) BlockSoftmax(w.scores + i * kBlock, seen, w.highest + i, w.total + i);
+    }
+    BlockValues(task, block, rows, w);
+    for (int64_t i = 0; i < w.queries; ++i) {
+      if (SlotsSeen(task, block, i) == 0) continue;
+      if (task.partials == nullptr) {
+        MergeBlock(w.sums + i * w.padded, w.highest[i], w.total[i], w.padded, w.running_sums + i * w.padded,
+                   w.running_highest + i, w.running_total + i);
+        continue;
+      }
+      float* partial = task.partials + (block * w.queries + i) * PartialFloats(task.k->head_dim);
+      partial[0] = w.highest[i];
+      partial[1] = w.total[i];
+      std::memcpy(partial + kPartialHead, w.sums + i * w.padded, w.padded * sizeof(float));
+    }
+  }
+  if (task.partials == nullptr) Finish(task, w);
+}
+
+void Merge(const AttentionTask& task, float* scratch) {
+  const Workspace w(task.queries(), task.k->head_dim, scratch);
+  StartRunning(w);
+  const int64_t blocks = (task.slots() + kBlock - 1) / kBlock;
+  for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t i = 0; i < w.queries; ++i) {
+      if (SlotsSeen(task, block, i) == 0) continue;
+      const float* partial = task.partials + (block * w.queries + i) * PartialFloats(task.k->head_dim);
+      MergeBlock(partial + kPartialHead, partial[0], partial[1], w.padded, w.running_sums + i * w.padded,
+                 w.running_highest + i, w.running_total + i);
+    }
+  }
+  Finish(task, w);
+}
+
+// Adds the attention that blocks [block_begin, block_end) receive from the tile's queries, query after query.
+void ColumnSums(const ColumnSumTask& column_task, float* scratch) {
+  const FloatTag d;
+  const AttentionTask& task = column_task.attention;
+  const Workspace w(task.queries(), task.k->head_dim, scratch);
+  LoadQueries(task, w);
+  BlockRows rows;
+  for (int64_t block = task.block_begin; block < task.block_end; ++block) {
+    SetRows(task, block, /*values=*/false, rows);
+    BlockScores(task, block, rows, w);
+    float* sums = column_task.sums + block * kBlock;
+    for (int64_t i = 0; i < w.queries; ++i) {
+      const Vec lse = hn::Set(d, task.lse[i / task.group * task.q_heads + i % task.group]);
+      const int64_t seen = SlotsSeen(task, block, i);
+      for (int64_t slot = 0; slot < seen; slot += kLanes) {
+        // min: the score was rounded in the first pass as it is here, but lse was rounded as well.
+        const Vec weight = Exp(hn::Min(hn::Sub(hn::Load(d, w.scores + i * kBlock + slot), lse), hn::Zero(d)));
+        HWY_ALIGN float lanes[kLanes];
+        hn::Store(weight, d, lanes);
+        const int64_t used = HWY_MIN(kLanes, seen - slot);
+        if (used == kLanes) {
+          hn::StoreU(hn::Add(hn::LoadU(d, sums + slot), weight), d, sums + slot);
+        } else {
+          for (int64_t lane = 0; lane < used; ++lane) sums[slot + lane] += lanes[lane];
+        }
+      }
+    }
+  }
+}
+
+AttentionKernels Kernels() { return {ScratchFloats, PartialFloats, Attend, Merge, ColumnSums}; }
+
+}  // namespace throughline::ops::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard

@@ -1,0 +1,58 @@
+// The vector kernels of paged attention on the CPU: one KV head of one sequence against a tile of query rows.
+//
+// Internal to ops/cpu. A *query* is one (row, query head) pair of the tile; query i is row i / group, head i % group of
+// the KV head's group. Every operation on a query is the same sequence of roundings whatever tile it sits in, so that
+// its bits depend on its own vector and slots only (and on the vector width of the machine).
+// Lane layout: vectors of head_dim elements are held padded to whole vectors; for bf16 pools even elements of a chunk
+// come before odd ones, which is how a 32-bit shift and a mask widen bf16. Threads: pure functions of their arguments.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ops/paged_layout.h"
+
+namespace throughline::ops::cpu {
+
+constexpr int64_t kTileQueries = 64;  // a tile has at most so many queries, or one row
+
+struct AttentionTask {
+  const PageLayout* k = nullptr;
+  const PageLayout* v = nullptr;
+  const int32_t* page_table = nullptr;
+  int64_t kv_head = 0;
+  const std::byte* q = nullptr;  // of the tile's first row and the group's first head
+  bool q_bf16 = false;
+  int64_t q_heads = 0, group = 0;
+  int64_t rows = 0;
+  int64_t first_slots = 0;  // slots that the first row sees; each further row sees one more
+  int64_t block_begin = 0, block_end = 0;
+  float scale = 1;
+  // Where to: either partials (one a block and query, for a sequence cut over threads) or the results.
+  float* partials = nullptr;
+  std::byte* out = nullptr;  // like q
+  float* lse = nullptr;      // of the first query, rows q_heads apart; or null
+  float* logits = nullptr;   // [group, slots] of a single row; or null
+
+  int64_t queries() const { return rows * group; }
+  int64_t slots() const { return first_slots + rows - 1; }
+};
+
+struct ColumnSumTask {
+  AttentionTask attention;  // its lse is read
+  float* sums = nullptr;    // of slot 0; added to
+};
+
+struct AttentionKernels {
+  // Floats of scratch (64-byte aligned) that tasks of so many queries and such a head_dim need.
+  int64_t (*scratch_floats)(int64_t queries, int64_t head_dim);
+  int64_t (*partial_floats)(int64_t head_dim);  // of one block of one query
+  void (*attend)(const AttentionTask& task, float* scratch);
+  // Merges the partials of all blocks of a task (from block 0) into its results.
+  void (*merge)(const AttentionTask& task, float* scratch);
+  void (*column_sums)(const ColumnSumTask& task, float* scratch);
+};
+
+AttentionKernels attention_kernels();  // the best for this machine
+
+}  // namespace throughline::ops::cpu

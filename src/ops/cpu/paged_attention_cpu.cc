@@ -1,0 +1,197 @@
+#include "ops/cpu/paged_attention_cpu.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+
+#include "ops/cpu/attention_kernels.h"
+#include "ops/paged_layout.h"
+
+namespace throughline::ops::cpu {
+namespace {
+
+constexpr int64_t kTasksPerThread = 4;  // enough to even out threads that start late or are disturbed
+
+// Memory that stays with its thread from call to call: a decode step allocates nothing.
+class FloatBuffer {
+ public:
+  float* at_least(int64_t floats) {
+    if (floats > capacity_) {
+      const size_t bytes = (floats * sizeof(float) + 63) / 64 * 64;
+      data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+      TL_CHECK(data_ != nullptr, "out of memory");
+      capacity_ = floats;
+    }
+    return data_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  std::unique_ptr<float, Free> data_;
+  int64_t capacity_ = 0;
+};
+
+struct Plan {
+  std::vector<AttentionTask> tasks;   // in the order they are started
+  std::vector<AttentionTask> merges;  // of those that were cut into ranges of blocks
+};
+
+int64_t blocks_of(const AttentionTask& task) {
+  return (task.slots() + kAttentionBlockSlots - 1) / kAttentionBlockSlots;
+}
+int64_t cost_of(const AttentionTask& task) { return blocks_of(task) * (task.queries() + 4); }  // 4: reading the slots
+
+// Runs task(i) for all i on ATen's threads, each taking the next when it is free.
+template <class Task>
+void run_tasks(int64_t count, const Task& task) {
+  if (count == 0) return;
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+    for (int64_t i = next++; i < count; i = next++) task(i);
+  });
+}
+
+// What differs from task to task is filled in by the caller.
+AttentionTask common_task(const at::Tensor& q, const PageLayout& k, const PageLayout& v, double scale) {
+  AttentionTask task;
+  task.k = &k, task.v = &v;
+  task.q_bf16 = q.scalar_type() == at::kBFloat16;
+  task.q_heads = q.size(1), task.group = q.size(1) / k.kv_heads;
+  task.scale = static_cast<float>(scale);
+  return task;
+}
+
+// (sequence, KV head, rows) tiles; the longest of a sequence first.
+void add_tiles(const at::Tensor& q, const at::Tensor& out, const PagedBatch& batch, const AttentionProbe* probe,
+               AttentionTask task, std::vector<AttentionTask>& tiles) {
+  const int64_t kv_heads = task.k->kv_heads, row_elements = q.size(1) * q.size(2);
+  const int64_t tile_rows = std::max<int64_t>(1, kTileQueries / task.group);
+  std::byte* q_bytes = static_cast<std::byte*>(q.data_ptr());
+  std::byte* out_bytes = static_cast<std::byte*>(out.data_ptr());
+  for (int32_t s = 0; s < batch.seqs(); ++s) {
+    const int64_t begin = batch.row_begin[s], rows = batch.row_begin[s + 1] - begin;
+    task.page_table = batch.page_table.data() + int64_t{s} * batch.max_pages;
+    for (int64_t tile = (rows + tile_rows - 1) / tile_rows - 1; tile >= 0; --tile) {
+      for (int64_t head = 0; head < kv_heads; ++head) {
+        const int64_t row = begin + tile * tile_rows, length = batch.lengths[s * kv_heads + head];
+        const int64_t element = row * row_elements + head * task.group * q.size(2);
+        task.kv_head = head;
+        task.rows = std::min(tile_rows, rows - tile * tile_rows);
+        task.first_slots = length - rows + 1 + tile * tile_rows;
+        task.block_begin = 0, task.block_end = blocks_of(task);
+        task.q = q_bytes + element * q.element_size();
+        task.out = out_bytes + element * q.element_size();
+        if (probe != nullptr && probe->lse.defined()) {
+          task.lse = probe->lse.data_ptr<float>() + row * task.q_heads + head * task.group;
+        }
+        task.logits = nullptr;
+        if (probe != nullptr && !probe->logits.empty() && probe->logits[s].defined()) {
+          task.logits = probe->logits[s].data_ptr<float>() + head * task.group * length;
+        }
+        tiles.push_back(task);
+      }
+    }
+  }
+}
+
+// Cuts tiles that are much larger than a thread's fair share into ranges of blocks.
+void cut(const std::vector<AttentionTask>& tiles, const AttentionKernels& kernels, FloatBuffer& partials, Plan& plan) {
+  int64_t total = 0;
+  for (const AttentionTask& tile : tiles) total += cost_of(tile);
+  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int64_t share = std::max<int64_t>(1, total / (threads * kTasksPerThread));
+  const int64_t partial_floats = kernels.partial_floats(tiles.front().k->head_dim);
+  const auto pieces_of = [&](const AttentionTask& tile) {
+    return threads == 1 ? 1 : std::min(blocks_of(tile), (cost_of(tile) + share / 2) / share);
+  };
+  int64_t floats = 0;
+  for (const AttentionTask& tile : tiles) {
+    if (pieces_of(tile) > 1) floats += blocks_of(tile) * tile.queries() * partial_floats;
+  }
+  float* next = partials.at_least(floats);
+  for (AttentionTask task : tiles) {
+    const int64_t pieces = pieces_of(task), blocks = blocks_of(task);
+    if (pieces <= 1) {
+      plan.tasks.push_back(task);
+      continue;
+    }
+    task.partials = next;
+    next += blocks * task.queries() * partial_floats;
+    plan.merges.push_back(task);
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      task.block_begin = blocks * piece / pieces;
+      task.block_end = blocks * (piece + 1) / pieces;
+      plan.tasks.push_back(task);
+    }
+  }
+}
+
+float* thread_scratch(const AttentionKernels& kernels, const AttentionTask& task) {
+  static thread_local FloatBuffer scratch;
+  return scratch.at_least(kernels.scratch_floats(task.queries(), task.k->head_dim));
+}
+
+}  // namespace
+
+at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
+                           AttentionProbe* probe) {
+  at::Tensor out = at::empty_like(q);
+  if (out.numel() == 0) return out;
+  static thread_local FloatBuffer partials;
+  static thread_local Plan plan;
+  static thread_local std::vector<AttentionTask> tiles;
+  tiles.clear();
+  plan.tasks.clear();
+  plan.merges.clear();
+  const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
+  const AttentionKernels kernels = attention_kernels();
+  add_tiles(q, out, batch, probe, common_task(q, k, v, scale), tiles);
+  cut(tiles, kernels, partials, plan);
+  const Plan& work = plan;  // the caller's, also on other threads
+  run_tasks(static_cast<int64_t>(work.tasks.size()),
+            [&](int64_t i) { kernels.attend(work.tasks[i], thread_scratch(kernels, work.tasks[i])); });
+  run_tasks(static_cast<int64_t>(work.merges.size()),
+            [&](int64_t i) { kernels.merge(work.merges[i], thread_scratch(kernels, work.merges[i])); });
+  return out;
+}
+
+void paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv, const PagedBatch& batch,
+                                 int32_t seq, double scale, const at::Tensor& sums) {
+  const int64_t kv_heads = kv.kv_heads(), rows = batch.row_begin[seq + 1] - batch.row_begin[seq];
+  if (rows == 0) return;
+  const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
+  const AttentionKernels kernels = attention_kernels();
+  AttentionProbe probe{.lse = lse, .logits = {}};
+  PagedBatch one;  // this sequence alone
+  one.row_begin = {0, static_cast<int32_t>(rows)};
+  one.max_pages = batch.max_pages;
+  one.page_table.assign(batch.page_table.begin() + int64_t{seq} * batch.max_pages,
+                        batch.page_table.begin() + int64_t{seq + 1} * batch.max_pages);
+  one.lengths.assign(batch.lengths.begin() + seq * kv_heads, batch.lengths.begin() + (seq + 1) * kv_heads);
+  probe.lse = lse.narrow(0, batch.row_begin[seq], rows);
+  const at::Tensor q_rows = q.narrow(0, batch.row_begin[seq], rows);
+  std::vector<AttentionTask> tiles;
+  add_tiles(q_rows, q_rows, one, &probe, common_task(q, k, v, scale), tiles);
+  std::reverse(tiles.begin(), tiles.end());  // a slot adds rows in their order
+  // A task owns its slots: one KV head, one block, all tiles.
+  const int64_t longest = *std::max_element(one.lengths.begin(), one.lengths.end());
+  const int64_t blocks = (longest + kAttentionBlockSlots - 1) / kAttentionBlockSlots;
+  run_tasks(kv_heads * blocks, [&](int64_t i) {
+    const int64_t head = i / blocks, block = i % blocks;
+    for (const AttentionTask& tile : tiles) {
+      if (tile.kv_head != head || blocks_of(tile) <= block) continue;
+      ColumnSumTask task{tile, sums.data_ptr<float>() + head * sums.stride(0)};
+      task.attention.block_begin = block, task.attention.block_end = block + 1;
+      kernels.column_sums(task, thread_scratch(kernels, tile));
+    }
+  });
+}
+
+}  // namespace throughline::ops::cpu

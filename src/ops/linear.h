@@ -1,0 +1,16 @@
+// y = x W^T (+ bias): x [rows, in], weight [out, in], bias [out] or undefined -> [rows, out], all of one dtype (fp32 or
+// bf16), accumulation in fp32.
+//
+// kFast: ATen (oneDNN). kExact: own GEMM, fixed order over `in` for every row count and thread count.
+// Differentiable in both modes (the backward pass of kExact is ATen's).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "ops/numeric.h"
+
+namespace throughline::ops {
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, NumericMode mode);
+
+}  // namespace throughline::ops

@@ -1,0 +1,135 @@
+#include "ops/paged_attention.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ops/cpu/paged_attention_cpu.h"
+#include "ops/paged_layout.h"
+
+namespace throughline::ops {
+namespace {
+
+constexpr int64_t kCopyGrainBytes = 64 << 10;  // below this a thread is not worth waking
+
+int64_t rows_per_thread(int64_t row_bytes) { return std::max<int64_t>(1, kCopyGrainBytes / row_bytes); }
+
+void check_pages(const PageLayout& pool, const std::vector<int32_t>& pages) {
+  for (int32_t page : pages) TL_CHECK(page >= 0 && page < pool.pages, "a page id is out of range");
+}
+
+}  // namespace
+
+void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv) {
+  const PageLayout k_pages = PageLayout::of(kv.k), v_pages = PageLayout::of(kv.v);
+  const int64_t kv_heads = kv.kv_heads(), row_bytes = k_pages.row_bytes();
+  for (const at::Tensor* part : {&k, &v}) {
+    require_cpu(*part, "k or v");
+    TL_CHECK(part->dim() == 3 && part->is_contiguous() && part->size(0) == k.size(0) && part->size(1) == kv_heads &&
+                 part->size(2) == kv.head_dim() && part->scalar_type() == kv.k.scalar_type(),
+             "k and v are [rows, kv_heads, head_dim], contiguous, of the pool's dtype");
+  }
+  check_paged_batch(kv, batch, k.size(0));
+  const std::byte* k_rows = static_cast<const std::byte*>(k.data_ptr());
+  const std::byte* v_rows = static_cast<const std::byte*>(v.data_ptr());
+  for (int64_t s = 0; s < batch.seqs(); ++s) {
+    const int32_t* table = batch.page_table.data() + s * batch.max_pages;
+    const int64_t end = batch.row_begin[s + 1];
+    at::parallel_for(batch.row_begin[s], end, rows_per_thread(2 * kv_heads * row_bytes), [&](int64_t from, int64_t to) {
+      for (int64_t row = from; row < to; ++row) {
+        for (int64_t head = 0; head < kv_heads; ++head) {
+          const int64_t slot = batch.lengths[s * kv_heads + head] - (end - row);
+          const int64_t source = (row * kv_heads + head) * row_bytes;
+          std::memcpy(k_pages.row(table, head, slot), k_rows + source, row_bytes);
+          std::memcpy(v_pages.row(table, head, slot), v_rows + source, row_bytes);
+        }
+      }
+    });
+  }
+}
+
+at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
+                           AttentionProbe* probe) {
+  check_attention(q, kv, batch, probe);
+  return cpu::paged_attention(q, kv, batch, scale, probe);
+}
+
+at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv,
+                                       const PagedBatch& batch, int32_t seq, double scale, const at::Tensor& into) {
+  check_attention(q, kv, batch, nullptr);
+  TL_CHECK(seq >= 0 && seq < batch.seqs(), "no such sequence");
+  TL_CHECK(lse.sizes() == q.sizes().slice(0, 2) && lse.scalar_type() == at::kFloat && lse.is_contiguous(),
+           "lse is fp32 [rows, q_heads]");
+  const int64_t kv_heads = kv.kv_heads();
+  const int32_t* lengths = batch.lengths.data() + seq * kv_heads;
+  const int64_t longest = *std::max_element(lengths, lengths + kv_heads);
+  at::Tensor sums = into.defined() ? into : at::zeros({kv_heads, longest}, at::kFloat);
+  require_cpu(sums, "the column sums");
+  TL_CHECK(sums.dim() == 2 && sums.size(0) == kv_heads && sums.size(1) >= longest && sums.stride(1) == 1 &&
+               sums.scalar_type() == at::kFloat,
+           "column sums are fp32 [kv_heads, length]");
+  cpu::paged_attention_column_sums(q, lse, kv, batch, seq, scale, sums);
+  return sums;
+}
+
+at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& pages, const at::Tensor& slots) {
+  const PageLayout layout = PageLayout::of(pool);
+  require_cpu(slots, "slots");
+  check_pages(layout, pages);
+  TL_CHECK(slots.dim() == 2 && slots.scalar_type() == at::kLong && slots.is_contiguous() &&
+               (slots.size(0) == 1 || slots.size(0) == layout.kv_heads),
+           "slots is int64 [kv_heads or 1, n]");
+  const int64_t count = slots.size(1), head_dim = layout.head_dim;
+  const int64_t capacity = static_cast<int64_t>(pages.size()) * layout.page_tokens;
+  const int64_t* wanted = slots.data_ptr<int64_t>();
+  for (int64_t i = 0; i < slots.numel(); ++i) TL_CHECK(wanted[i] >= 0 && wanted[i] < capacity, "a slot has no page");
+  at::Tensor out = at::empty({layout.kv_heads, count, head_dim}, at::kFloat);
+  float* values = out.data_ptr<float>();
+  const auto copy = [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) {
+      const int64_t head = i / count, index = i % count;
+      const int64_t slot = wanted[(slots.size(0) == 1 ? 0 : head * count) + index];
+      const std::byte* row = layout.row(pages.data(), head, slot);
+      float* target = values + i * head_dim;
+      if (!layout.bf16) {
+        std::memcpy(target, row, layout.row_bytes());
+        continue;
+      }
+      for (int64_t d = 0; d < head_dim; ++d) {
+        uint16_t half;
+        std::memcpy(&half, row + 2 * d, 2);
+        const uint32_t bits = uint32_t{half} << 16;
+        std::memcpy(target + d, &bits, 4);
+      }
+    }
+  };
+  at::parallel_for(0, layout.kv_heads * count, rows_per_thread(layout.row_bytes()), copy);
+  return out;
+}
+
+void move_slots(const PagedKv& kv, const std::vector<int32_t>& pages, const std::vector<SlotMove>& moves) {
+  const PageLayout k_pages = PageLayout::of(kv.k), v_pages = PageLayout::of(kv.v);
+  check_pages(k_pages, pages);
+  const int64_t row_bytes = k_pages.row_bytes();
+  const int64_t capacity = static_cast<int64_t>(pages.size()) * k_pages.page_tokens;
+  for (const SlotMove& move : moves) {
+    TL_CHECK(move.from >= 0 && move.from < capacity && move.to >= 0 && move.to < capacity, "a slot has no page");
+    TL_CHECK(move.head < kv.kv_heads(), "no such KV head");
+  }
+  const int64_t per_head = static_cast<int64_t>(moves.size()) * row_bytes;
+  const int64_t grain = per_head * kv.kv_heads() < kCopyGrainBytes ? kv.kv_heads() : 1;
+  at::parallel_for(0, kv.kv_heads(), grain, [&](int64_t from, int64_t to) {
+    for (int64_t head = from; head < to; ++head) {  // the moves of one head in their order
+      for (const SlotMove& move : moves) {
+        if ((move.head >= 0 && move.head != head) || move.from == move.to) continue;
+        std::memcpy(k_pages.row(pages.data(), head, move.to), k_pages.row(pages.data(), head, move.from), row_bytes);
+        std::memcpy(v_pages.row(pages.data(), head, move.to), v_pages.row(pages.data(), head, move.from), row_bytes);
+      }
+    }
+  });
+}
+
+}  // namespace throughline::ops

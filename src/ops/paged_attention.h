@@ -1,0 +1,77 @@
+// Attention over paged K and V, and the writes into the pages.
+//
+// Pools are [pages, kv_heads, page_tokens, head_dim], K and V apart, fp32 or bf16, contiguous but for any stride over
+// pages; on the CPU (CUDA: issue F). A *slot* is a place in a sequence's cache: slot s of a sequence is token
+// s % page_tokens of page page_table[seq][s / page_tokens]. Slots in use are 0 .. length-1 without holes; their order
+// need not be the order of positions.
+// A batch is a list of sequences; rows of sequence s are rows row_begin[s] .. row_begin[s+1]-1 of q, k, v. `lengths`
+// count the slots in use after this step's rows were appended, so the j-th of a sequence's r rows sits in slot
+// length - r + j and attends to slots 0 .. length - r + j (causal by slot).
+//
+// Reduction order is fixed in both modes: blocks of kAttentionBlockSlots slots counted from slot 0, each reduced by
+// itself, merged in slot order. So a row's result depends on its query and its slots only. fp32 accumulation, online
+// softmax. K and V are read once per group of query heads (GQA). CPU: threads split (sequence, KV head) pairs and rows.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace throughline::ops {
+
+constexpr int kAttentionBlockSlots = 256;
+
+struct PagedKv {  // one layer
+  at::Tensor k, v;
+  int64_t kv_heads() const { return k.size(1); }
+  int64_t page_tokens() const { return k.size(2); }
+  int64_t head_dim() const { return k.size(3); }
+};
+
+struct PagedBatch {
+  std::vector<int32_t> row_begin;   // [seqs + 1]
+  std::vector<int32_t> page_table;  // [seqs, max_pages], row-major; unused entries -1
+  std::vector<int32_t> lengths;     // [seqs, kv_heads], row-major
+  int32_t max_pages = 0;
+  int32_t seqs() const { return static_cast<int32_t>(row_begin.size()) - 1; }
+};
+
+// Writes k, v [rows, kv_heads, head_dim] (same dtype as the pool, contiguous) into the slots of their rows.
+void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv);
+
+// What a policy may want to see besides the output. Undefined tensors are not written.
+struct AttentionProbe {
+  at::Tensor lse;                  // fp32 [rows, q_heads]: log-sum-exp of the scaled scores
+  std::vector<at::Tensor> logits;  // one entry a sequence: fp32 [q_heads, length] scaled scores in slot order, or
+                                   // undefined; only for sequences with exactly one row
+};
+
+// q [rows, q_heads, head_dim] contiguous -> [rows, q_heads, head_dim], q's dtype. scale is usually 1/sqrt(head_dim).
+at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
+                           AttentionProbe* probe = nullptr);
+
+// The same by plain loops, double accumulation; for tests.
+at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
+                                     AttentionProbe* probe = nullptr);
+
+// For every slot of one sequence the attention it received from the sequence's rows of this step, summed over rows and
+// over the query heads of each group: fp32 [kv_heads, length]. A second pass over K with the lse of the first.
+// `into` (fp32 [kv_heads, >= length], rows contiguous), if given, is added to and returned instead. Each slot adds row
+// after row, head after head, so sums carried on in `into` do not depend on how the rows were cut into steps.
+at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv,
+                                       const PagedBatch& batch, int32_t seq, double scale, const at::Tensor& into = {});
+
+// Copies slots of one sequence (pages given in order) into fp32 [kv_heads, n, head_dim]; slots [kv_heads or 1, n]
+// int64.
+at::Tensor gather_slots(const at::Tensor& pool /* k or v */, const std::vector<int32_t>& pages,
+                        const at::Tensor& slots);
+
+// Moves token `from` to token `to` for one KV head (head < 0: all heads), K and V. Both in slots of one sequence. Moves
+// of a head happen in their order.
+struct SlotMove {
+  int32_t head, from, to;
+};
+void move_slots(const PagedKv& kv, const std::vector<int32_t>& pages, const std::vector<SlotMove>& moves);
+
+}  // namespace throughline::ops

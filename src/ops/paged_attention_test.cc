@@ -1,0 +1,351 @@
+#include "ops/paged_attention.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/rng.h"
+
+namespace throughline::ops {
+namespace {
+
+struct Shape {
+  int64_t kv_heads = 2, group = 2, head_dim = 8, page_tokens = 16;
+  at::ScalarType dtype = at::kFloat;
+};
+
+// Pools filled with NaN but for the slots in use, pages in random order, strided over pages.
+struct Case {
+  Shape shape;
+  PagedKv kv;
+  PagedBatch batch;
+  at::Tensor q;
+  double scale = 0;
+
+  std::vector<int32_t> pages(int64_t seq) const {
+    const auto begin = batch.page_table.begin() + seq * batch.max_pages;
+    std::vector<int32_t> out(begin, begin + batch.max_pages);
+    out.erase(std::find(out.begin(), out.end(), -1), out.end());
+    return out;
+  }
+};
+
+at::Tensor randn(std::vector<int64_t> sizes, uint64_t seed, at::ScalarType dtype) {
+  at::Tensor out = at::empty(sizes, at::kFloat);
+  CounterStream stream(seed, 0, RngPurpose::kTest);
+  float* values = out.data_ptr<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) {  // Box-Muller
+    values[i] =
+        static_cast<float>(std::sqrt(-2 * std::log(1 - stream.uniform())) * std::cos(6.2831853 * stream.uniform()));
+  }
+  return out.to(dtype);
+}
+
+// lengths[s] slots and rows[s] rows; uneven > 0: KV head h has h * uneven slots less.
+Case make_case(const Shape& shape, const std::vector<int32_t>& lengths, const std::vector<int32_t>& rows, uint64_t seed,
+               int32_t uneven = 0) {
+  Case out;
+  out.shape = shape;
+  out.scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
+  int64_t total_pages = 0, total_rows = 0;
+  for (int32_t length : lengths) {
+    const auto used = static_cast<int32_t>((length + shape.page_tokens - 1) / shape.page_tokens);
+    total_pages += used;
+    out.batch.max_pages = std::max(out.batch.max_pages, used + 1);
+  }
+  std::vector<int32_t> ids(total_pages + 3);
+  std::iota(ids.begin(), ids.end(), 0);
+  CounterStream stream(seed, 1, RngPurpose::kTest);
+  for (size_t i = ids.size() - 1; i > 0; --i) std::swap(ids[i], ids[stream.integer(0, i)]);
+  const std::vector<int64_t> sizes = {static_cast<int64_t>(ids.size()), 2, shape.kv_heads, shape.page_tokens,
+                                      shape.head_dim};
+  const at::Tensor storage = at::full(sizes, NAN, shape.dtype);
+  out.kv = {storage.select(1, 0), storage.select(1, 1)};
+  out.batch.row_begin = {0};
+  out.batch.page_table.assign(lengths.size() * out.batch.max_pages, -1);
+  size_t next = 0;
+  for (size_t s = 0; s < lengths.size(); ++s) {
+    total_rows += rows[s];
+    out.batch.row_begin.push_back(static_cast<int32_t>(total_rows));
+    for (int64_t h = 0; h < shape.kv_heads; ++h) {
+      out.batch.lengths.push_back(std::max<int32_t>(rows[s], lengths[s] - static_cast<int32_t>(h) * uneven));
+    }
+    const at::Tensor k = randn({shape.kv_heads, lengths[s], shape.head_dim}, seed * 100 + s * 2 + 2, shape.dtype);
+    const at::Tensor v = randn({shape.kv_heads, lengths[s], shape.head_dim}, seed * 100 + s * 2 + 3, shape.dtype);
+    for (int32_t slot = 0; slot < lengths[s]; ++slot) {
+      const int64_t in_page = slot % shape.page_tokens;
+      int32_t& page = out.batch.page_table[s * out.batch.max_pages + slot / shape.page_tokens];
+      if (in_page == 0) page = ids[next++];
+      for (int64_t h = 0; h < shape.kv_heads; ++h) {
+        if (slot >= out.batch.lengths[s * shape.kv_heads + h]) continue;
+        out.kv.k[page][h][in_page].copy_(k[h][slot]);
+        out.kv.v[page][h][in_page].copy_(v[h][slot]);
+      }
+    }
+  }
+  out.q = randn({total_rows, shape.kv_heads * shape.group, shape.head_dim}, seed * 100 + 1, shape.dtype);
+  return out;
+}
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor difference = (a.to(at::kDouble) - b.to(at::kDouble)).abs();
+  return difference.numel() == 0 ? 0 : difference.max().item<double>();
+}
+
+at::Tensor lse_buffer(const Case& c) { return at::full({c.q.size(0), c.q.size(1)}, NAN, at::kFloat); }
+
+// Logits are wanted for single-row sequences with equal lengths.
+AttentionProbe probe_for(const Case& c) {
+  AttentionProbe probe{.lse = lse_buffer(c), .logits = {}};
+  for (int32_t s = 0; s < c.batch.seqs(); ++s) {
+    at::Tensor logits;
+    const auto* lengths = c.batch.lengths.data() + s * c.shape.kv_heads;
+    const bool equal = std::all_of(lengths, lengths + c.shape.kv_heads, [&](int32_t n) { return n == lengths[0]; });
+    if (equal && c.batch.row_begin[s + 1] - c.batch.row_begin[s] == 1) {
+      logits = at::full({c.q.size(1), lengths[0]}, NAN, at::kFloat);
+    }
+    probe.logits.push_back(logits);
+  }
+  return probe;
+}
+
+void expect_like_reference(const Case& c) {
+  AttentionProbe probe = probe_for(c), expected_probe = probe_for(c);
+  const at::Tensor out = paged_attention(c.q, c.kv, c.batch, c.scale, &probe);
+  const at::Tensor expected = paged_attention_reference(c.q, c.kv, c.batch, c.scale, &expected_probe);
+  ASSERT_EQ(out.scalar_type(), c.q.scalar_type());
+  // bf16: the output is rounded once (2^-9 of values up to ~4).
+  EXPECT_LT(largest_difference(out, expected), c.q.scalar_type() == at::kFloat ? 1e-5 : 2e-2);
+  EXPECT_LT(largest_difference(probe.lse, expected_probe.lse), 2e-5);
+  for (size_t s = 0; s < probe.logits.size(); ++s) {
+    if (probe.logits[s].defined()) {
+      EXPECT_LT(largest_difference(probe.logits[s], expected_probe.logits[s]), 2e-5);
+    }
+  }
+}
+
+TEST(PagedAttentionReference, IsSoftmaxOfDenseScores) {
+  const Case c = make_case({}, {37}, {3}, 1);
+  AttentionProbe probe{.lse = lse_buffer(c), .logits = {}};
+  const at::Tensor out = paged_attention_reference(c.q, c.kv, c.batch, c.scale, &probe);
+  std::vector<int64_t> slots(37);
+  std::iota(slots.begin(), slots.end(), 0);
+  const at::Tensor index = at::empty({1, 37}, at::kLong);
+  for (int i = 0; i < 37; ++i) index[0][i] = i;
+  const at::Tensor k = gather_slots(c.kv.k, c.pages(0), index), v = gather_slots(c.kv.v, c.pages(0), index);
+  for (int64_t row = 0; row < 3; ++row) {
+    for (int64_t head = 0; head < 4; ++head) {
+      const int64_t n = 35 + row;
+      const at::Tensor scores = at::matmul(k[head / 2].narrow(0, 0, n), c.q[row][head]) * c.scale;
+      EXPECT_LT(largest_difference(out[row][head], at::matmul(at::softmax(scores, 0), v[head / 2].narrow(0, 0, n))),
+                1e-5);
+      EXPECT_NEAR(probe.lse[row][head].item<double>(), scores.logsumexp(0).item<double>(), 1e-5);
+    }
+  }
+}
+
+TEST(PagedAttention, EqualsTheReference) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (int64_t head_dim : {2, 6, 10, 64, 80, 96, 128, 256}) {
+      for (int64_t group : {1, 2, 3, 6, 16}) {
+        const int64_t page_tokens = head_dim % 4 == 0 ? 64 : 7;
+        SCOPED_TRACE(testing::Message() << "head_dim " << head_dim << " group " << group << " dtype " << dtype);
+        expect_like_reference(
+            make_case({2, group, head_dim, page_tokens, dtype}, {300, 1, 9, 40}, {1, 1, 9, 5}, head_dim + group));
+      }
+    }
+  }
+}
+
+TEST(PagedAttention, LengthsMayDifferByHead) {
+  expect_like_reference(make_case({3, 2, 16, 8}, {600, 30}, {1, 4}, 5, /*uneven=*/257));
+  expect_like_reference(make_case({3, 2, 16, 8}, {600, 30}, {40, 4}, 5, /*uneven=*/10));
+}
+
+TEST(PagedAttention, LongSequencesAndSlices) {
+  expect_like_reference(make_case({1, 2, 64, 64, at::kBFloat16}, {2500}, {1}, 6));
+  expect_like_reference(make_case({1, 3, 32, 64, at::kBFloat16}, {700, 300}, {200, 300}, 7));
+  expect_like_reference(make_case({1, 3, 32, 64, at::kFloat}, {700, 300}, {200, 300}, 7));
+}
+
+TEST(PagedAttention, QueriesMayHaveAnotherDtypeThanThePool) {
+  Case c = make_case({2, 2, 32, 16, at::kBFloat16}, {100}, {3}, 8);
+  c.q = c.q.to(at::kFloat);
+  expect_like_reference(c);
+}
+
+TEST(PagedAttention, ExtremeScoresStayFinite) {
+  Case c = make_case({2, 2, 32, 16}, {700}, {2}, 9);
+  c.q = c.q * 300;
+  AttentionProbe probe{.lse = lse_buffer(c), .logits = {}};
+  const at::Tensor out = paged_attention(c.q, c.kv, c.batch, c.scale, &probe);
+  EXPECT_TRUE(out.isfinite().all().item<bool>());
+  EXPECT_TRUE(probe.lse.isfinite().all().item<bool>());
+  EXPECT_LT(largest_difference(out, paged_attention_reference(c.q, c.kv, c.batch, c.scale)), 1e-2);
+}
+
+TEST(PagedAttention, NoRows) {
+  const Case c = make_case({}, {}, {}, 1);
+  EXPECT_EQ(paged_attention(c.q, c.kv, c.batch, c.scale).size(0), 0);
+}
+
+TEST(PagedAttention, RefusesBadBatches) {
+  Case c = make_case({}, {20}, {1}, 1);
+  const auto attend = [](const Case& bad) { paged_attention(bad.q, bad.kv, bad.batch, bad.scale); };
+  Case bad = c;
+  bad.batch.page_table[1] = 99;
+  EXPECT_THROW(attend(bad), InvariantError);
+  bad = c;
+  bad.batch.lengths[1] = 0;
+  EXPECT_THROW(attend(bad), InvariantError);
+  bad = c;
+  bad.batch.row_begin[1] = 2;
+  EXPECT_THROW(attend(bad), InvariantError);
+  bad = c;
+  bad.q = bad.q.narrow(2, 0, 6);
+  EXPECT_THROW(attend(bad), InvariantError);
+}
+
+// One sequence's rows, computed at once, in slices, one by one, beside others, and with 1 or 2 threads: the same bits.
+RC_GTEST_PROP(PagedAttention, ARowDependsOnItsQueryAndSlotsOnly, ()) {
+  const Shape shape = {*rc::gen::inRange<int64_t>(1, 4), *rc::gen::inRange<int64_t>(1, 9),
+                       2 * *rc::gen::inRange<int64_t>(1, 40), *rc::gen::inRange<int64_t>(1, 40),
+                       *rc::gen::element(at::kFloat, at::kBFloat16)};
+  const int32_t rows = *rc::gen::inRange(1, 90);
+  const int32_t before = *rc::gen::element(0, 1, 5, 200, 250, 256, 500, 1100);
+  const int32_t neighbour = *rc::gen::inRange(1, 400);
+  const Case all = make_case(shape, {before + rows, neighbour}, {rows, 1}, 77);
+  AttentionProbe probe{.lse = lse_buffer(all), .logits = {}};
+  const int threads = at::get_num_threads();
+  at::set_num_threads(*rc::gen::inRange(1, 4));
+  const at::Tensor out = paged_attention(all.q, all.kv, all.batch, all.scale, &probe);
+  at::set_num_threads(threads);
+  const int32_t step = *rc::gen::inRange(1, 20);
+  for (int32_t begin = 0; begin < rows; begin += step) {
+    const int32_t count = std::min(step, rows - begin);
+    Case part = all;
+    part.batch.row_begin = {0, count};
+    part.batch.lengths.assign(shape.kv_heads, before + begin + count);
+    part.batch.page_table.resize(part.batch.max_pages);
+    part.q = all.q.narrow(0, begin, count).contiguous();
+    AttentionProbe part_probe{.lse = lse_buffer(part), .logits = {}};
+    const at::Tensor part_out = paged_attention(part.q, part.kv, part.batch, part.scale, &part_probe);
+    RC_ASSERT(at::equal(part_out, out.narrow(0, begin, count)));
+    RC_ASSERT(at::equal(part_probe.lse, probe.lse.narrow(0, begin, count)));
+  }
+}
+
+TEST(PagedAttention, ColumnSumsAreSumsOfAttention) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const Case c = make_case({2, 3, 24, 16, dtype}, {10, 340}, {1, 60}, 11);
+    AttentionProbe probe{.lse = lse_buffer(c), .logits = {}};
+    paged_attention_reference(c.q, c.kv, c.batch, c.scale, &probe);
+    const at::Tensor sums = paged_attention_column_sums(c.q, probe.lse, c.kv, c.batch, 1, c.scale);
+    // The same from single rows' logits.
+    at::Tensor expected = at::zeros({2, 340}, at::kDouble);
+    for (int32_t row = 0; row < 60; ++row) {
+      Case one = c;
+      one.q = c.q.narrow(0, 1 + row, 1).contiguous();
+      one.batch.row_begin = {0, 1};
+      one.batch.lengths = {281 + row, 281 + row};
+      one.batch.page_table.erase(one.batch.page_table.begin(), one.batch.page_table.begin() + c.batch.max_pages);
+      AttentionProbe logits{.lse = {}, .logits = {at::empty({6, 281 + row}, at::kFloat)}};
+      paged_attention_reference(one.q, one.kv, one.batch, one.scale, &logits);
+      const at::Tensor weights = at::softmax(logits.logits[0].to(at::kDouble), 1).view({2, 3, -1}).sum(1);
+      expected.narrow(1, 0, 281 + row).add_(weights);
+    }
+    EXPECT_LT(largest_difference(sums, expected), 2e-4);
+    EXPECT_NEAR(sums.sum().item<double>(), 60 * 6, 1e-2);
+  }
+}
+
+TEST(PagedAttention, ColumnSumsCarriedOnDoNotDependOnSlices) {
+  const Case c = make_case({2, 2, 24, 16, at::kBFloat16}, {340}, {60}, 12);
+  AttentionProbe probe{.lse = lse_buffer(c), .logits = {}};
+  paged_attention(c.q, c.kv, c.batch, c.scale, &probe);
+  const at::Tensor whole = paged_attention_column_sums(c.q, probe.lse, c.kv, c.batch, 0, c.scale);
+  at::Tensor carried = at::zeros({2, 400}, at::kFloat);
+  for (int32_t begin = 0; begin < 60; begin += 13) {
+    const int32_t count = std::min(13, 60 - begin);
+    Case part = c;
+    part.q = c.q.narrow(0, begin, count).contiguous();
+    part.batch.row_begin = {0, count};
+    part.batch.lengths.assign(2, 280 + begin + count);
+    const at::Tensor lse = probe.lse.narrow(0, begin, count).contiguous();
+    paged_attention_column_sums(part.q, lse, part.kv, part.batch, 0, part.scale, carried);
+  }
+  EXPECT_TRUE(at::equal(carried.narrow(1, 0, 340), whole));
+  EXPECT_EQ(carried.narrow(1, 340, 60).abs().max().item<float>(), 0);
+}
+
+RC_GTEST_PROP(PagedSlots, AppendThenGatherGivesTheRowsBack, ()) {
+  const Shape shape = {*rc::gen::inRange<int64_t>(1, 4), 1, 2 * *rc::gen::inRange<int64_t>(1, 6),
+                       *rc::gen::inRange<int64_t>(1, 9), *rc::gen::element(at::kFloat, at::kBFloat16)};
+  const auto rows = *rc::gen::container<std::vector<int32_t>>(3, rc::gen::inRange(0, 20));
+  std::vector<int32_t> lengths;
+  for (int32_t count : rows) lengths.push_back(count + *rc::gen::inRange(0, 20));
+  const Case c = make_case(shape, lengths, rows, 5);
+  const int64_t total = c.batch.row_begin.back();
+  const at::Tensor k = randn({total, shape.kv_heads, shape.head_dim}, 91, shape.dtype);
+  const at::Tensor v = randn({total, shape.kv_heads, shape.head_dim}, 92, shape.dtype);
+  const at::Tensor before = c.kv.k.clone();
+  paged_append(k, v, c.batch, c.kv);
+  for (int32_t s = 0; s < 3; ++s) {
+    const at::Tensor slots = at::empty({1, rows[s]}, at::kLong);
+    for (int64_t i = 0; i < rows[s]; ++i) slots[0][i] = lengths[s] - rows[s] + i;
+    const auto expected = [&](const at::Tensor& x) {
+      return x.narrow(0, c.batch.row_begin[s], rows[s]).transpose(0, 1).to(at::kFloat);
+    };
+    RC_ASSERT(at::equal(gather_slots(c.kv.k, c.pages(s), slots), expected(k)));
+    RC_ASSERT(at::equal(gather_slots(c.kv.v, c.pages(s), slots), expected(v)));
+  }
+  // Nothing else changed: as many elements differ from before (NaN or not) as rows were written, at most.
+  const at::Tensor changed = c.kv.k.ne(before).logical_and(c.kv.k.isnan().logical_and(before.isnan()).logical_not());
+  RC_ASSERT(changed.sum().item<int64_t>() <= total * shape.kv_heads * shape.head_dim);
+}
+
+TEST(PagedSlots, MovesHappenInOrderPerHead) {
+  const Case c = make_case({2, 1, 4, 3, at::kBFloat16}, {10}, {1}, 3);
+  const at::Tensor all = at::empty({1, 10}, at::kLong);
+  for (int i = 0; i < 10; ++i) all[0][i] = i;
+  const at::Tensor k = gather_slots(c.kv.k, c.pages(0), all), v = gather_slots(c.kv.v, c.pages(0), all);
+  move_slots(c.kv, c.pages(0), {{0, 4, 1}, {-1, 9, 4}, {1, 4, 0}, {0, 7, 7}});
+  const at::Tensor k_after = gather_slots(c.kv.k, c.pages(0), all), v_after = gather_slots(c.kv.v, c.pages(0), all);
+  const std::vector<std::vector<int64_t>> sources = {{0, 4, 2, 3, 9, 5, 6, 7, 8, 9}, {9, 1, 2, 3, 9, 5, 6, 7, 8, 9}};
+  for (int64_t head = 0; head < 2; ++head) {
+    for (int64_t slot = 0; slot < 10; ++slot) {
+      EXPECT_TRUE(at::equal(k_after[head][slot], k[head][sources[head][slot]]));
+      EXPECT_TRUE(at::equal(v_after[head][slot], v[head][sources[head][slot]]));
+    }
+  }
+  EXPECT_THROW(move_slots(c.kv, c.pages(0), {{0, 0, 99}}), InvariantError);
+  EXPECT_THROW(move_slots(c.kv, c.pages(0), {{2, 0, 1}}), InvariantError);
+}
+
+TEST(PagedSlots, GatherTakesSlotsPerHead) {
+  const Case c = make_case({2, 1, 4, 3}, {10}, {1}, 4);
+  const at::Tensor slots = at::empty({2, 2}, at::kLong);
+  slots[0][0] = 3, slots[0][1] = 8, slots[1][0] = 0, slots[1][1] = 5;
+  const at::Tensor k = gather_slots(c.kv.k, c.pages(0), slots);
+  for (int64_t head = 0; head < 2; ++head) {
+    for (int64_t i = 0; i < 2; ++i) {
+      const int64_t slot = slots[head][i].item<int64_t>();
+      EXPECT_TRUE(at::equal(k[head][i], c.kv.k[c.pages(0)[slot / 3]][head][slot % 3]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace throughline::ops

@@ -1,0 +1,46 @@
+// Where a slot's K or V lies: pointer arithmetic and checks shared by everything that touches pages. Internal to ops.
+//
+// Pages need not be adjacent ([pages, ...] may have any stride over pages); inside a page everything is contiguous.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "ops/paged_attention.h"
+
+namespace throughline::ops {
+
+// One of K and V of one layer.
+struct PageLayout {
+  std::byte* base = nullptr;
+  int64_t pages = 0, kv_heads = 0, page_tokens = 0, head_dim = 0;
+  int64_t element_bytes = 0, page_stride_bytes = 0;
+  bool bf16 = false;
+
+  // Throws InvariantError if the tensor is not a pool.
+  static PageLayout of(const at::Tensor& pool);
+
+  int64_t row_bytes() const { return head_dim * element_bytes; }
+  int64_t head_bytes() const { return page_tokens * row_bytes(); }
+  std::byte* head_page(int32_t page, int64_t head) const {
+    return base + page * page_stride_bytes + head * head_bytes();
+  }
+  std::byte* row(const int32_t* page_table, int64_t head, int64_t slot) const {
+    return head_page(page_table[slot / page_tokens], head) + slot % page_tokens * row_bytes();
+  }
+};
+
+// Throws InvariantError unless tensors live on the CPU (CUDA: issue F).
+void require_cpu(const at::Tensor& tensor, const char* name);
+
+// Throws InvariantError unless the batch is well formed for these pools: `rows` rows, every slot in use on a valid
+// page, at least as many slots as rows.
+void check_paged_batch(const PagedKv& kv, const PagedBatch& batch, int64_t rows);
+
+// Checks q and the probe as well; used by every implementation of attention.
+void check_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, const AttentionProbe* probe);
+
+}  // namespace throughline::ops

@@ -1,0 +1,154 @@
+#include "ops/row_kernels.h"
+
+#include <cmath>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/row_kernels.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+//
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+#include "ops/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace throughline::ops::HWY_NAMESPACE {
+
+template <class T>
+void rms_norm_rows(const T* x, const T* weight, T* y, int64_t rows, int64_t n, double eps) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
+    auto sum = hn::Zero(df);
+    for (int64_t i = 0; i < n; i += step) {
+      const auto v = load_floats(x + i, static_cast<size_t>(n - i));
+      sum = hn::MulAdd(v, v, sum);
+    }
+    const float mean = sum_of_lanes(sum) / static_cast<float>(n);
+    const auto scale = hn::Set(df, 1.0F / std::sqrt(mean + static_cast<float>(eps)));
+    for (int64_t i = 0; i < n; i += step) {
+      const auto count = static_cast<size_t>(n - i);
+      const auto normed = round_to(hn::Mul(load_floats(x + i, count), scale), y);
+      store_floats(hn::Mul(normed, load_floats(weight + i, count)), y + i, count);
+    }
+  }
+}
+
+template <class T>
+void silu_mul_span(const T* gate, const T* up, T* y, int64_t n) {
+  const FloatTag df;
+  const auto one = hn::Set(df, 1.0F);
+  // exp(88) is finite; below -88 silu is under 1e-36 either way, and NaN comes through the numerator.
+  const auto limit = hn::Set(df, 88.0F);
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    const auto g = load_floats(gate + i, count);
+    const auto e = hn::Exp(df, hn::Min(hn::Neg(g), limit));
+    const auto silu = round_to(hn::Div(g, hn::Add(one, e)), y);
+    store_floats(hn::Mul(silu, load_floats(up + i, count)), y + i, count);
+  }
+}
+
+template <class T>
+void rope_heads(const T* x, int64_t head_stride, const float* cos, const float* sin, float sign, T* y, int64_t heads,
+                int64_t half) {
+  const FloatTag df;
+  const auto signs = hn::Set(df, sign);
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t h = 0; h < heads; ++h, x += head_stride, y += 2 * half) {
+    for (int64_t i = 0; i < half; i += step) {
+      const auto count = static_cast<size_t>(half - i);
+      const auto c = load_floats(cos + i, count);
+      const auto s = hn::Mul(signs, load_floats(sin + i, count));
+      const auto a = load_floats(x + i, count);
+      const auto b = load_floats(x + half + i, count);
+      store_floats(hn::Sub(hn::Mul(a, c), hn::Mul(b, s)), y + i, count);
+      store_floats(hn::Add(hn::Mul(b, c), hn::Mul(a, s)), y + half + i, count);
+    }
+  }
+}
+
+float logsumexp_row(const float* x, int64_t n) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
+  const auto lowest = hn::Set(df, -std::numeric_limits<float>::infinity());
+  auto peak = lowest;
+  bool has_nan = false;
+  for (int64_t i = 0; i < n; i += step) {
+    const auto v = load_floats(x + i, static_cast<size_t>(n - i));
+    has_nan = has_nan || !hn::AllFalse(df, hn::IsNaN(v));
+    const auto active = hn::FirstN(df, static_cast<size_t>(n - i));
+    peak = hn::Max(peak, hn::IfThenElse(active, v, lowest));
+  }
+  if (has_nan) return std::numeric_limits<float>::quiet_NaN();
+  const float largest = hn::GetLane(hn::MaxOfLanes(df, peak));
+  if (!std::isfinite(largest)) return largest;
+  const auto shift = hn::Set(df, largest);
+  auto sum = hn::Zero(df);
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    const auto e = hn::Exp(df, hn::Sub(load_floats(x + i, count), shift));
+    sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(df, count), e));
+  }
+  return largest + std::log(sum_of_lanes(sum));
+}
+
+void RmsNormF32(const float* x, const float* w, float* y, int64_t rows, int64_t n, double eps) {
+  rms_norm_rows(x, w, y, rows, n, eps);
+}
+void RmsNormBF16(const uint16_t* x, const uint16_t* w, uint16_t* y, int64_t rows, int64_t n, double eps) {
+  rms_norm_rows(x, w, y, rows, n, eps);
+}
+void SiluMulF32(const float* gate, const float* up, float* y, int64_t n) { silu_mul_span(gate, up, y, n); }
+void SiluMulBF16(const uint16_t* gate, const uint16_t* up, uint16_t* y, int64_t n) { silu_mul_span(gate, up, y, n); }
+void RopeF32(const float* x, int64_t stride, const float* cos, const float* sin, float sign, float* y, int64_t heads,
+             int64_t half) {
+  rope_heads(x, stride, cos, sin, sign, y, heads, half);
+}
+void RopeBF16(const uint16_t* x, int64_t stride, const float* cos, const float* sin, float sign, uint16_t* y,
+              int64_t heads, int64_t half) {
+  rope_heads(x, stride, cos, sin, sign, y, heads, half);
+}
+float LogSumExp(const float* x, int64_t n) { return logsumexp_row(x, n); }
+
+}  // namespace throughline::ops::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace throughline::ops {
+HWY_EXPORT(RmsNormF32);
+HWY_EXPORT(RmsNormBF16);
+HWY_EXPORT(SiluMulF32);
+HWY_EXPORT(SiluMulBF16);
+HWY_EXPORT(RopeF32);
+HWY_EXPORT(RopeBF16);
+HWY_EXPORT(LogSumExp);
+
+namespace kernels {
+
+void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t n, double eps) {
+  HWY_DYNAMIC_DISPATCH(RmsNormF32)(x, weight, y, rows, n, eps);
+}
+void rms_norm(const uint16_t* x, const uint16_t* weight, uint16_t* y, int64_t rows, int64_t n, double eps) {
+  HWY_DYNAMIC_DISPATCH(RmsNormBF16)(x, weight, y, rows, n, eps);
+}
+void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SiluMulF32)(gate, up, y, n);
+}
+void silu_mul(const uint16_t* gate, const uint16_t* up, uint16_t* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SiluMulBF16)(gate, up, y, n);
+}
+void rope_row(const float* x, int64_t head_stride, const float* cos, const float* sin, float sign, float* y,
+              int64_t heads, int64_t half) {
+  HWY_DYNAMIC_DISPATCH(RopeF32)(x, head_stride, cos, sin, sign, y, heads, half);
+}
+void rope_row(const uint16_t* x, int64_t head_stride, const float* cos, const float* sin, float sign, uint16_t* y,
+              int64_t heads, int64_t half) {
+  HWY_DYNAMIC_DISPATCH(RopeBF16)(x, head_stride, cos, sin, sign, y, heads, half);
+}
+float logsumexp(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(LogSumExp)(x, n); }
+
+}  // namespace kernels
+}  // namespace throughline::ops
+#endif  // HWY_ONCE
