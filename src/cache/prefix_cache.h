@@ -1,11 +1,13 @@
 // Prompt pages that several sequences share: whole pages of never-compressed prefill, found again by their token ids.
 //
-// Keyed by (weight version, kv dtype are fixed per pool) the chain of ids of all pages up to this one. The cache holds
-// one reference to each of its pages; pages that nobody else holds are given up, least recently used first, when the
-// pool needs room. What may enter and who takes no hits: DESIGN 4.1. Not thread-safe.
+// Keyed by the chain of ids of all pages up to this one (weight version and KV dtype are fixed per pool; a weight
+// update calls clear()). The cache holds one reference to each of its pages; pages that nobody else holds are given up,
+// least recently found or inserted first and ends before beginnings, when the pool needs room. What may enter and who
+// takes no hits: DESIGN 4.1. Not thread-safe. Must not outlive its pool.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 

@@ -1,2 +1,56 @@
-#include <cstdio>
-int main() { std::puts("throughline"); }
+// throughline: every command in one binary. `throughline help` lists them.
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <iostream>
+
+#include "cli/demo_command.h"
+#include "cli/generate_command.h"
+#include "cli/grade_command.h"
+#include "cli/gym_command.h"
+#include "cli/help_command.h"
+#include "cli/info_command.h"
+#include "cli/interrupt.h"
+#include "cli/run_command.h"
+#include "cli/synth_command.h"
+#include "cli/text_commands.h"
+#include "cli/version.h"
+
+int main(int argc, char** argv) {
+  using namespace throughline;
+  // Activations of a step are a few hundred kilobytes; without this glibc would map and unmap them every time.
+  ::mallopt(M_MMAP_THRESHOLD, 256 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  // oneDNN keeps a primitive per shape and never forgets one; prefill slices have many shapes.
+  ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
+  watch_interrupts();
+
+  int exit_status = 0;
+  CLI::App app("Throughline: language models that think as long as they need, at a constant price per thought",
+               "throughline");
+  app.require_subcommand(1);
+  app.set_help_flag("-h,--help", "what a command does, its options with defaults and units");
+  app.set_version_flag("--version", std::string("throughline ") + kVersion);
+  add_demo_command(app, &exit_status);
+  add_run_command(app, &exit_status);
+  add_generate_command(app, &exit_status);
+  add_info_command(app, &exit_status);
+  add_synth_command(app, &exit_status);
+  add_text_commands(app, &exit_status);
+  add_gym_command(app, &exit_status);
+  add_grade_command(app, &exit_status);
+  add_help_command(app, &exit_status);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // help and version
+    std::cerr << "throughline: " << error.what() << "; see `throughline "
+              << (argc > 1 && argv[1][0] != '-' ? std::string(argv[1]) + " " : "") << "--help`\n";
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "throughline: internal error: " << error.what() << "\n";
+    return 3;
+  }
+  return exit_status;
+}

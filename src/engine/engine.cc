@@ -146,7 +146,7 @@ Result<std::shared_ptr<const Job>> Engine::State::make_job(Request request, cons
   if (!request.sampling.ignore_eos) job->ending_ids.insert(job->ending_ids.end(), eos_ids.begin(), eos_ids.end());
   if (tags) {
     job->tags = ThinkingIds{tags->open_id, tags->close_id};
-    job->opened_by_prompt = tags->opened_by(request.prompt_ids);
+    job->opened_by_prompt = request.opens_thinking.value_or(tags->opened_by(request.prompt_ids));
   }
   if (request.environment->max_replacements() > 0 && tags) {
     const auto ids = tokenizer->encode(request.environment->spec().text("text"),

@@ -51,6 +51,9 @@ struct SampleProgress {
 
 struct Request {
   std::vector<int32_t> prompt_ids;
+  // Whether the prompt ends within thinking; unset: by the tags in prompt_ids. A caller that rendered a template knows
+  // better.
+  std::optional<bool> opens_thinking;
   SamplingOptions sampling;
   int64_t max_tokens = -1;  // -1: up to the context
   int64_t samples = 1;

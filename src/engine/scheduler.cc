@@ -18,12 +18,6 @@ std::vector<std::unique_ptr<Sample>> Scheduler::take_finished() {
   return done;
 }
 
-bool Scheduler::shares_prefix(const Sample& sample) const {
-  if (!options_.prefix_cache) return false;
-  const auto* policy = sample.job().request.policy.get();
-  return policy == nullptr || (!policy->needs().attention_sums && !policy->needs().unrotated_keys);
-}
-
 int64_t Scheduler::parked_bytes() const {
   int64_t bytes = 0;
   for (const auto& sample : samples_) {
@@ -90,7 +84,8 @@ bool Scheduler::admit_one(Sample& sample, int64_t promised) {
   const auto& request = sample.job().request;
   auto cache = std::make_unique<SequenceCache>(pool_, request.policy.get(), q_heads_, scale_, sample.prompt_tokens());
   std::vector<int32_t> shared;
-  if (shares_prefix(sample)) shared = prefixes_->find(sample.prompt(), sample.prompt_tokens() - 1);
+  if (options_.prefix_cache && cache->takes_prefix_hits())
+    shared = prefixes_->find(sample.prompt(), sample.prompt_tokens() - 1);
   const int64_t hit = static_cast<int64_t>(shared.size()) * pool_->shape().page_tokens;
   if (hit > 0) cache->adopt_prefix(shared, hit);
   const int64_t pages = cache->pages_needed(std::min(sample.prompt_tokens() - hit + 1, sample.context_tokens() - hit));
@@ -150,8 +145,11 @@ std::vector<Slice> Scheduler::plan() {
 }
 
 void Scheduler::offer_prefix(const Sample& sample) {
-  if (!shares_prefix(sample) || !sample.cache->records().empty()) return;
+  if (!options_.prefix_cache || !sample.cache->takes_prefix_hits() || !sample.cache->pages_are_plain()) return;
   prefixes_->insert(sample.prompt(), sample.cache->pages());
+  const auto most = static_cast<int64_t>(options_.prefix_cache_share * static_cast<double>(pool_->pages()));
+  const int64_t excess = prefixes_->reclaimable_pages() - most;
+  if (excess > 0) prefixes_->shrink(pool_->free_pages() + excess);
 }
 
 }  // namespace throughline

@@ -45,7 +45,6 @@ class Scheduler {
   void give_way(Sample& sample);
   bool preempt_youngest(const Sample* older_than);
   int64_t parked_bytes() const;
-  bool shares_prefix(const Sample& sample) const;
   void fail_for_memory(Sample& sample, int64_t pages);
 
   PagePool* pool_;

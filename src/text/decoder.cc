@@ -314,40 +314,40 @@ Status add_makers(const Json& json, const std::string& where, Makers& out) {
 
 }  // namespace
 
-Decoder::Decoder() = default;
-Decoder::Decoder(Decoder&&) noexcept = default;
-Decoder& Decoder::operator=(Decoder&&) noexcept = default;
-Decoder::~Decoder() = default;
+PieceDecoder::PieceDecoder() = default;
+PieceDecoder::PieceDecoder(PieceDecoder&&) noexcept = default;
+PieceDecoder& PieceDecoder::operator=(PieceDecoder&&) noexcept = default;
+PieceDecoder::~PieceDecoder() = default;
 
-Result<Decoder> Decoder::from_json(const Json& json, const std::string& where) {
-  Decoder out;
+Result<PieceDecoder> PieceDecoder::from_json(const Json& json, const std::string& where) {
+  PieceDecoder out;
   if (json.is_null()) return out;
   TL_TRY_STATUS(add_makers(json, where, out.makers_));
   out.join_by_spaces_ = false;
   return out;
 }
 
-Decoder Decoder::byte_level() {
-  Decoder out;
+PieceDecoder PieceDecoder::byte_level() {
+  PieceDecoder out;
   out.makers_.push_back(simple<ByteLevelStage>());
   out.join_by_spaces_ = false;
   return out;
 }
 
-Decoder::Run::Run(const Decoder& decoder) : join_by_spaces_(decoder.join_by_spaces_) {
+PieceDecoder::Run::Run(const PieceDecoder& decoder) : join_by_spaces_(decoder.join_by_spaces_) {
   for (const auto& maker : decoder.makers_) stages_.push_back(maker->make());
 }
-Decoder::Run::Run(Run&&) noexcept = default;
-Decoder::Run& Decoder::Run::operator=(Run&&) noexcept = default;
-Decoder::Run::~Run() = default;
+PieceDecoder::Run::Run(Run&&) noexcept = default;
+PieceDecoder::Run& PieceDecoder::Run::operator=(Run&&) noexcept = default;
+PieceDecoder::Run::~Run() = default;
 
-void Decoder::Run::put(std::string_view piece, std::string& out) {
+void PieceDecoder::Run::put(std::string_view piece, std::string& out) {
   if (join_by_spaces_ && !first_) out += ' ';
   first_ = false;
   DecodeStage::Next(stages_, 0, out)(piece, true);
 }
 
-void Decoder::Run::finish(std::string& out) {
+void PieceDecoder::Run::finish(std::string& out) {
   for (size_t i = 0; i < stages_.size(); ++i) {
     stages_[i]->finish(DecodeStage::Next(stages_, i + 1, out));
   }

@@ -5,7 +5,7 @@
 // that is not valid UTF-8 as a whole becomes one U+FFFD a piece, so such text is certain only when the run ends;
 // ByteLevel replaces invalid bytes by one U+FFFD a maximal subpart. Whole and streamed decoding are one code path.
 //
-// Decoder: immutable, thread-safe. Run: one stream, one thread; must not outlive its Decoder.
+// PieceDecoder: immutable, thread-safe. Run: one stream, one thread; must not outlive its PieceDecoder.
 #pragma once
 
 #include <memory>
@@ -21,19 +21,19 @@ namespace throughline {
 class DecodeStage;
 class DecodeStageMaker;
 
-class Decoder {
+class PieceDecoder {
  public:
-  Decoder();
-  Decoder(Decoder&&) noexcept;
-  Decoder& operator=(Decoder&&) noexcept;
-  ~Decoder();
+  PieceDecoder();
+  PieceDecoder(PieceDecoder&&) noexcept;
+  PieceDecoder& operator=(PieceDecoder&&) noexcept;
+  ~PieceDecoder();
 
-  static Result<Decoder> from_json(const Json& json, const std::string& where);
-  static Decoder byte_level();
+  static Result<PieceDecoder> from_json(const Json& json, const std::string& where);
+  static PieceDecoder byte_level();
 
   class Run {
    public:
-    explicit Run(const Decoder& decoder);
+    explicit Run(const PieceDecoder& decoder);
     Run(Run&&) noexcept;
     Run& operator=(Run&&) noexcept;
     ~Run();

@@ -22,7 +22,7 @@ class StreamDecoder {
  private:
   const Tokenizer& tokenizer_;
   bool skip_special_;
-  Decoder::Run run_;
+  PieceDecoder::Run run_;
 };
 
 }  // namespace throughline

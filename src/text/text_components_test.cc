@@ -52,10 +52,10 @@ TEST_F(Components, PreTokenizers) {
 TEST_F(Components, Decoders) {
   ASSERT_GE(golden_["decoders"].size(), 10u);
   for (const Json& entry : golden_["decoders"]) {
-    const Decoder decoder = must(Decoder::from_json(entry[0], "decoder"));
+    const PieceDecoder decoder = must(PieceDecoder::from_json(entry[0], "decoder"));
     for (size_t i = 0; i < golden_["pieces"].size(); ++i) {
       std::string out;
-      Decoder::Run run(decoder);
+      PieceDecoder::Run run(decoder);
       for (const Json& piece : golden_["pieces"][i]) run.put(piece.get<std::string>(), out);
       run.finish(out);
       EXPECT_EQ(out, entry[1][i].get<std::string>()) << entry[0] << " of " << golden_["pieces"][i];

@@ -57,11 +57,11 @@ const std::string* Tokenizer::piece_to_decode(int32_t id, bool skip_special) con
   return parts_->bpe.vocabulary().piece(id);
 }
 
-Decoder::Run Tokenizer::start_decoding() const { return Decoder::Run(parts_->decoder); }
+PieceDecoder::Run Tokenizer::start_decoding() const { return PieceDecoder::Run(parts_->decoder); }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string out;
-  Decoder::Run run = start_decoding();
+  PieceDecoder::Run run = start_decoding();
   for (const int32_t id : ids) {
     if (const std::string* piece = piece_to_decode(id, skip_special)) run.put(*piece, out);
   }

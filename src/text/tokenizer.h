@@ -58,7 +58,7 @@ class Tokenizer {
 
   // For StreamDecoder: the piece to put into a decoding run; nullptr when the id is unknown or skipped.
   const std::string* piece_to_decode(int32_t id, bool skip_special) const;
-  Decoder::Run start_decoding() const;
+  PieceDecoder::Run start_decoding() const;
 
  private:
   void encode_plain(std::string_view text, bool at_start, bool parse_special, std::vector<int32_t>& out) const;

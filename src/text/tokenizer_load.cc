@@ -146,7 +146,7 @@ Result<std::unique_ptr<const Tokenizer>> assemble(TokenizerFile file, const Toke
   TL_TRY(Normalizer normalizer, Normalizer::from_json(member(file.root, "normalizer"), where + ": normalizer"));
   TL_TRY(PreTokenizer pre_tokenizer,
          PreTokenizer::from_json(member(file.root, "pre_tokenizer"), where + ": pre_tokenizer"));
-  TL_TRY(Decoder decoder, Decoder::from_json(member(file.root, "decoder"), where + ": decoder"));
+  TL_TRY(PieceDecoder decoder, PieceDecoder::from_json(member(file.root, "decoder"), where + ": decoder"));
   TL_TRY(PostProcessor post_processor,
          PostProcessor::from_json(member(file.root, "post_processor"), where + ": post_processor"));
   TL_TRY(AddedTokenList list, collect_added_tokens(file, settings, bpe.vocabulary(), where));

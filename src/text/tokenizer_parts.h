@@ -18,7 +18,7 @@ struct TokenizerParts {
   PreTokenizer pre_tokenizer;
   Bpe bpe;
   AddedTokens added;
-  Decoder decoder;
+  PieceDecoder decoder;
   PostProcessor post_processor;
   std::optional<int32_t> bos_id;
   std::optional<int32_t> eos_id;

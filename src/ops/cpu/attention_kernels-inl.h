@@ -23,7 +23,9 @@ constexpr int64_t kChunk = 2 * kLanes;  // head_dim is padded to multiples of it
 constexpr int64_t kScoreSlots = 16;     // K rows widened at a time: 8 KiB at head_dim 128
 constexpr int64_t kValueSlots = 32;     // V rows at a time: 16 KiB
 constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a row once beats widening it per tile
-constexpr int64_t kPrefetchSlots = 32;  // rows ahead; the hardware's prefetcher stops at 4 KiB
+// Rows to fetch ahead, into L2: the hardware's prefetcher starts anew every 4 KiB, and fetching into L1 is limited by
+// its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
+constexpr int64_t kPrefetchSlots = 32;
 constexpr float kNoScore = -3.0e38f;
 static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
 
@@ -33,6 +35,7 @@ constexpr int64_t Padded(int64_t head_dim) { return (head_dim + kChunk - 1) / kC
 
 // fp32 values, in lane layout.
 struct FloatRow {
+  static constexpr int64_t kBytes = 4;
   static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& first, Vec& second) {
     const FloatTag d;
     const float* from = reinterpret_cast<const float*>(row) + chunk * kChunk;
@@ -43,6 +46,7 @@ struct FloatRow {
 
 // bf16 values; widening splits a chunk into its even and its odd elements.
 struct Bf16Row {
+  static constexpr int64_t kBytes = 2;
   static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& even, Vec& odd) {
     const FloatTag d;
     const BitsTag bits;
@@ -87,8 +91,8 @@ HWY_INLINE int64_t LaneOf(bool bf16, int64_t d) {
   return d / kChunk * kChunk + d % 2 * kLanes + d % kChunk / 2;
 }
 
-HWY_INLINE void PrefetchRow(const std::byte* row, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) hwy::Prefetch(row + line);
+HWY_INLINE void FetchAhead(const std::byte* from, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, /*write=*/0, /*L2 and below*/ 2);
 }
 
 // ---------------------------------------------------------------- arithmetic
@@ -124,17 +128,18 @@ HWY_INLINE Vec PairSums(Vec a, Vec b) {
   return hn::Add(hn::ConcatEven(d, b, a), hn::ConcatOdd(d, b, a));
 }
 
-// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. `prefetch`, if given, names kLanes rows.
+// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. The first to touch rows has fetch set:
+// then rows[] goes on for kPrefetchSlots.
 template <class Row, int kQueries>
-HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, int64_t row_bytes,
-                          const std::byte* const* prefetch, float* scores) {
+HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, bool fetch,
+                          float* scores) {
   const FloatTag d;
   constexpr int kGroups = static_cast<int>(kLanes / 4);
   Vec fours[kQueries][kGroups];
   for (int group = 0; group < kGroups; ++group) {
     const std::byte* const* four = rows + 4 * group;
-    if (prefetch != nullptr) {
-      for (int i = 0; i < 4; ++i) PrefetchRow(prefetch[4 * group + i], row_bytes);
+    if (fetch) {
+      for (int i = 0; i < 4; ++i) FetchAhead(four[i + kPrefetchSlots], padded * Row::kBytes);
     }
     Vec sums[kQueries][4];
     for (int q = 0; q < kQueries; ++q) {
@@ -166,7 +171,7 @@ HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte*
 
 // sums[q][chunk0 .. chunk0 + kChunks) += weights[q][slot] * row[slot], slot after slot.
 template <class Row, int kQueries, int kChunks>
-HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, int64_t chunk0,
+HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t chunk0,
                           int64_t padded, float* sums) {
   const FloatTag d;
   Vec acc[kQueries][2 * kChunks];
@@ -176,6 +181,9 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
     }
   }
   for (int64_t slot = 0; slot < slots; ++slot) {
+    if (fetch) {
+      FetchAhead(rows[slot + kPrefetchSlots] + chunk0 * kChunk * Row::kBytes, kChunks * kChunk * Row::kBytes);
+    }
     Vec values[2 * kChunks];
     for (int c = 0; c < kChunks; ++c) Row::Pair(rows[slot], chunk0 + c, values[2 * c], values[2 * c + 1]);
     for (int q = 0; q < kQueries; ++q) {
@@ -191,15 +199,16 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
 }
 
 template <class Row, int kQueries>
-HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, int64_t padded,
+HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t padded,
                           float* sums) {
   if (slots <= 0) return;
   constexpr int kWide = kQueries == 4 ? 2 : 4;  // 16 accumulators for 4 and 2 queries
   int64_t chunk = 0;
   for (; (chunk + kWide) * kChunk <= padded; chunk += kWide) {
-    ValueTile<Row, kQueries, kWide>(weights, rows, slots, chunk, padded, sums);
+    ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, padded, sums);
   }
-  for (; chunk * kChunk < padded; ++chunk) ValueTile<Row, kQueries, 1>(weights, rows, slots, chunk, padded, sums);
+  for (; chunk * kChunk < padded; ++chunk)
+    ValueTile<Row, kQueries, 1>(weights, rows, slots, fetch, chunk, padded, sums);
 }
 
 // ---------------------------------------------------------------- one block of slots
@@ -285,19 +294,18 @@ HWY_INLINE int64_t SlotsSeen(const AttentionTask& task, int64_t block, int64_t q
 
 template <class Row>
 HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
-                         const std::byte* const* prefetch, const Workspace& w) {
-  const int64_t row_bytes = task.k->row_bytes();
+                         bool fetch, const Workspace& w) {
   int64_t i = 0;
   // Rows see the more the later they are: queries before i may see nothing of these slots.
   while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
-  for (; i + 4 <= w.queries; i += 4, prefetch = nullptr) {
-    ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, row_bytes, prefetch, w.scores + i * kBlock + slot);
+  for (; i + 4 <= w.queries; i += 4, fetch = false) {
+    ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
   }
-  for (; i + 2 <= w.queries; i += 2, prefetch = nullptr) {
-    ScoreTile<Row, 2>(w.query + i * w.padded, w.padded, rows, row_bytes, prefetch, w.scores + i * kBlock + slot);
+  for (; i + 2 <= w.queries; i += 2, fetch = false) {
+    ScoreTile<Row, 2>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
   }
   if (i < w.queries) {
-    ScoreTile<Row, 1>(w.query + i * w.padded, w.padded, rows, row_bytes, prefetch, w.scores + i * kBlock + slot);
+    ScoreTile<Row, 1>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
   }
 }
 
@@ -308,18 +316,18 @@ HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const Bl
     if (widen) {
       for (int64_t i = 0; i < kScoreSlots; ++i) {
         float* wide = w.widened + i * w.padded;
-        PrefetchRow(rows.k()[slot + i + kPrefetchSlots], task.k->row_bytes());
+        FetchAhead(rows.k()[slot + i + kPrefetchSlots], task.k->row_bytes());
         Widen(*task.k, rows.k()[slot + i], wide);
         wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
       }
     }
     for (int64_t i = 0; i < kScoreSlots; i += kLanes) {
       if (widen) {
-        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, nullptr, w);
+        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, false, w);
       } else if (task.k->bf16) {
-        ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, rows.k() + slot + i + kPrefetchSlots, w);
+        ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, true, w);
       } else {
-        ScoresOf<FloatRow>(task, block, rows.k() + slot + i, slot + i, rows.k() + slot + i + kPrefetchSlots, w);
+        ScoresOf<FloatRow>(task, block, rows.k() + slot + i, slot + i, true, w);
       }
     }
   }
@@ -349,26 +357,30 @@ HWY_NOINLINE void BlockSoftmax(float* scores, int64_t slots, float* highest_out,
 // One query group over slots [slot, slot + count): together as far as all see, then each by itself.
 template <class Row, int kQueries>
 HWY_INLINE void ValuesOfGroup(const AttentionTask& task, int64_t block, int64_t query, const std::byte* const* rows,
-                              int64_t slot, int64_t count, const Workspace& w) {
+                              int64_t slot, int64_t count, bool fetch, const Workspace& w) {
   if (SlotsSeen(task, block, query + kQueries - 1) <= slot) return;
   const int64_t common = HWY_MAX(int64_t{0}, HWY_MIN(count, SlotsSeen(task, block, query) - slot));
   float* sums = w.sums + query * w.padded;
   const float* weights = w.scores + query * kBlock + slot;
-  ValueRows<Row, kQueries>(weights, rows, common, w.padded, sums);
+  ValueRows<Row, kQueries>(weights, rows, common, fetch, w.padded, sums);
   if (common == count) return;
   for (int q = 0; q < kQueries; ++q) {
     const int64_t own = HWY_MIN(count, SlotsSeen(task, block, query + q) - slot);
-    ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, w.padded, sums + q * w.padded);
+    ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, false, w.padded, sums + q * w.padded);
   }
 }
 
 template <class Row>
 HWY_INLINE void ValuesOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
-                         int64_t count, const Workspace& w) {
+                         int64_t count, bool fetch, const Workspace& w) {
   int64_t i = 0;
-  for (; i + 4 <= w.queries; i += 4) ValuesOfGroup<Row, 4>(task, block, i, rows, slot, count, w);
-  for (; i + 2 <= w.queries; i += 2) ValuesOfGroup<Row, 2>(task, block, i, rows, slot, count, w);
-  if (i < w.queries) ValuesOfGroup<Row, 1>(task, block, i, rows, slot, count, w);
+  for (; i + 4 <= w.queries; i += 4, fetch = false) {
+    ValuesOfGroup<Row, 4>(task, block, i, rows, slot, count, fetch, w);
+  }
+  for (; i + 2 <= w.queries; i += 2, fetch = false) {
+    ValuesOfGroup<Row, 2>(task, block, i, rows, slot, count, fetch, w);
+  }
+  if (i < w.queries) ValuesOfGroup<Row, 1>(task, block, i, rows, slot, count, fetch, w);
 }
 
 HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
@@ -379,19 +391,17 @@ HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const Bl
     const int64_t count = HWY_MIN(kValueSlots, rows.slots - slot);
     const std::byte* const* narrow = rows.v() + slot;
     const std::byte* wide_rows[kValueSlots];
-    for (int64_t i = 0; i < count; ++i) {
-      // rows[] ends kPrefetchSlots after V.
-      PrefetchRow(narrow[i + kPrefetchSlots], task.v->row_bytes());
-      if (!widen) continue;
+    for (int64_t i = 0; widen && i < count; ++i) {
+      FetchAhead(narrow[i + kPrefetchSlots], task.v->row_bytes());
       Widen(*task.v, narrow[i], w.widened + i * w.padded);
       wide_rows[i] = reinterpret_cast<const std::byte*>(w.widened + i * w.padded);
     }
     if (widen) {
-      ValuesOf<FloatRow>(task, block, wide_rows, slot, count, w);
+      ValuesOf<FloatRow>(task, block, wide_rows, slot, count, false, w);
     } else if (task.v->bf16) {
-      ValuesOf<Bf16Row>(task, block, narrow, slot, count, w);
+      ValuesOf<Bf16Row>(task, block, narrow, slot, count, true, w);
     } else {
-      ValuesOf<FloatRow>(task, block, narrow, slot, count, w);
+      ValuesOf<FloatRow>(task, block, narrow, slot, count, true, w);
     }
   }
 }

@@ -1,0 +1,225 @@
+#include "cli/generate_command.h"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "base/files.h"
+#include "cli/interrupt.h"
+#include "cli/model_options.h"
+#include "cli/output_line.h"
+#include "cli/report.h"
+#include "cli/request_line.h"
+
+namespace throughline {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  FieldFlags flags;
+  std::string input = "-", output = "-";
+  bool trace_kv = false;
+};
+
+// A line is known by its id, or by its number when it has none.
+std::string key_of(const Json& id, int64_t line) { return id.is_null() ? "line " + std::to_string(line) : id.dump(); }
+
+// What an earlier run has answered. Error lines are dropped from the file: they are tried again.
+Result<std::set<std::string>> answered_in(const std::string& path) {
+  std::set<std::string> answered;
+  std::error_code ignored;
+  if (path == "-" || !std::filesystem::is_regular_file(path, ignored))
+    return answered;  // devices and pipes hold nothing
+  TL_TRY(const std::string text, read_file(path, size_t{1} << 40));
+  std::string kept;
+  bool dropped = false;
+  size_t from = 0;
+  while (from < text.size()) {
+    const size_t end = text.find('\n', from);
+    if (end == std::string::npos) break;  // a killed writer's half line; LineWriter cuts it off
+    const std::string_view line(text.data() + from, end - from);
+    from = end + 1;
+    const auto json = parse_json(line, path);
+    if (json.ok() && json->is_object() && !json->contains("error")) {
+      const auto number = json->find("line");
+      answered.insert(key_of(json->value("id", Json(nullptr)),
+                             number != json->end() && number->is_number_integer() ? number->get<int64_t>() : 0));
+      kept.append(line).push_back('\n');
+    } else {
+      dropped = true;
+    }
+  }
+  if (dropped) TL_TRY_STATUS(write_atomically(path, kept));
+  return answered;
+}
+
+class Generate {
+ public:
+  Generate(const Options& options, RequestFields flags, std::unique_ptr<LoadedModel> model,
+           std::set<std::string> answered, LineWriter writer)
+      : options_(options),
+        flags_(std::move(flags)),
+        model_(std::move(model)),
+        seen_(std::move(answered)),
+        writer_(std::move(writer)),
+        skipped_(seen_.size()) {}
+
+  Status run(std::istream& input) {
+    // Enough lines are read ahead to keep the batch full; the rest of the input waits in its file.
+    const int64_t ahead = 2 * model_->engine->options().batch_max;
+    bool more = true;
+    while (!interrupted() && failure_.ok()) {
+      while (more && open_ < ahead && !interrupted()) more = take_line(input);
+      if (!model_->engine->step() && !more) break;
+      progress_.show(done_, open_, model_->engine->stats().sampled_tokens);
+    }
+    progress_.finish(done_, errors_, skipped_, model_->engine->stats().sampled_tokens);
+    return failure_;
+  }
+  int64_t errors() const { return errors_; }
+
+ private:
+  // The samples of one line, collected until all are there.
+  struct Pending {
+    Json id;
+    int64_t line = 0;
+    RequestFields fields;
+    std::shared_ptr<const EvictionPolicy> policy;
+    SamplingOptions sampling;
+    int64_t missing = 1;
+    std::map<int64_t, Json> samples;
+  };
+
+  bool take_line(std::istream& input) {
+    std::string text;
+    if (!std::getline(input, text)) return false;
+    ++line_;
+    if (text.find_first_not_of(" \t\r") == std::string::npos) return true;
+    const std::string where =
+        (options_.input == "-" ? "standard input" : options_.input) + " line " + std::to_string(line_);
+    const KnownSpecs known{policy_infos(), environment_infos()};
+    auto parsed = parse_request_line(text, known, where);
+    const Json id = parsed.ok() ? parsed->id : request_id(text);
+    if (parsed.ok() && !seen_.insert(key_of(id, line_)).second) {
+      if (!own_.count(key_of(id, line_))) return true;  // answered by an earlier run
+      write_error(id, Error{"id " + id.dump() + " appears twice", where, "give every line its own id"});
+      return true;
+    }
+    own_.insert(key_of(id, line_));
+    const Status status = parsed.ok() ? submit(*parsed, where) : Status(parsed.error());
+    if (!status.ok()) write_error(id, status.error());
+    return true;
+  }
+
+  Status submit(const RequestLine& line, const std::string& where) {
+    auto pending = std::make_shared<Pending>();
+    pending->id = line.id;
+    pending->line = line_;
+    pending->fields = line.fields.over(flags_);
+    TL_TRY(Request request, model_->request(line, pending->fields, where));
+    pending->missing = request.samples;
+    pending->policy = request.policy;
+    pending->sampling = request.sampling;
+    request.on_finish = [this, pending](SampleResult result) { collect(*pending, std::move(result)); };
+    TL_TRY(const auto ticket, model_->engine->submit(std::move(request), where));
+    (void)ticket;
+    ++open_;
+    return {};
+  }
+
+  void collect(Pending& pending, SampleResult result) {
+    const ModelConfig& config = model_->decoder->config();
+    const OutputContext context{.tokenizer = model_->tokenizer.get(),
+                                .policy = pending.policy.get(),
+                                .sampling = &pending.sampling,
+                                .trace_kv = options_.trace_kv,
+                                .layers = config.layers,
+                                .kv_heads = config.kv_heads};
+    if (!result.error.empty()) failed_ = true;
+    pending.samples[result.sample] = output_of(result, context);
+    if (--pending.missing > 0) return;
+    Json line = named(pending.id, pending.line);
+    line.update(pending.samples.begin()->second);
+    if (pending.samples.size() > 1) {
+      Json samples = Json::array();
+      for (auto& [index, sample] : pending.samples) samples.push_back(std::move(sample));
+      line["samples"] = std::move(samples);
+    }
+    --open_;
+    ++done_;
+    if (failed_) ++errors_;
+    failed_ = false;
+    write(line);
+  }
+
+  static Json named(const Json& id, int64_t line) {
+    Json out = {{"id", id}};
+    if (id.is_null()) out["line"] = line;
+    return out;
+  }
+
+  void write_error(const Json& id, const Error& error) {
+    ++errors_;
+    Json line = named(id, line_);
+    line["error"] = error.line();
+    write(line);
+  }
+
+  void write(const Json& line) {
+    const Status status = writer_.write(dump_json(line));
+    if (!status.ok() && failure_.ok()) failure_ = status;
+  }
+
+  const Options& options_;
+  RequestFields flags_;
+  std::unique_ptr<LoadedModel> model_;
+  std::set<std::string> seen_;  // answered by earlier runs and met in this one
+  std::set<std::string> own_;   // met in this one
+  LineWriter writer_;
+  int64_t skipped_ = 0;
+  int64_t line_ = 0, open_ = 0, done_ = 0, errors_ = 0;
+  bool failed_ = false;
+  Status failure_;
+  ProgressLine progress_;
+};
+
+Result<int> generate(const Options& options) {
+  TL_TRY(RequestFields flags, options.flags.fields());
+  std::ifstream file;
+  if (options.input != "-") {
+    if (is_directory(options.input))
+      return Error{"is a directory, not a file", options.input, "give a JSON Lines file"};
+    file.open(options.input);
+    if (!file) return Error{"cannot open", options.input, "check the path"};
+  }
+  TL_TRY(auto model, load_model(options.model));
+  TL_TRY(auto answered, answered_in(options.output));
+  TL_TRY(auto writer, LineWriter::append(options.output));
+  Generate run(options, std::move(flags), std::move(model), std::move(answered), std::move(writer));
+  TL_TRY_STATUS(run.run(options.input == "-" ? std::cin : file));
+  if (interrupted()) return kInterruptedExit;
+  return run.errors() > 0 ? 1 : 0;
+}
+
+}  // namespace
+
+void add_generate_command(CLI::App& app, int* exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("generate", "answer JSON Lines: one request a line in, one result a line out");
+  command->footer(
+      "Input and output fields: docs/generate.md. A rerun skips the ids already answered in --output and tries errors "
+      "again.");
+  options->model.add_to(*command);
+  command->add_option("-i,--input", options->input, "JSON Lines file; - is standard input")->capture_default_str();
+  command->add_option("-o,--output", options->output, "JSON Lines file, appended to; - is standard output")
+      ->capture_default_str();
+  command->add_flag("--trace-kv", options->trace_kv, "report what every compression kept (kv.events)");
+  options->flags.add_to(*command);
+  command->callback([options, exit_status] { *exit_status = report(generate(*options)); });
+}
+
+}  // namespace throughline

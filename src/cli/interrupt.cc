@@ -1,0 +1,38 @@
+#include "cli/interrupt.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+namespace throughline {
+namespace {
+
+volatile std::sig_atomic_t asked = 0;
+const char* volatile restore = "";
+
+void on_signal(int signal) {
+  if (asked) {
+    const char* const text = restore;
+    if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;  // both calls are safe in a handler
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  asked = 1;
+}
+
+}  // namespace
+
+void watch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;  // without SA_RESTART: a blocked read returns
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // a closed output is an error of the write, with a message
+}
+
+void restore_on_kill(const char* text) { restore = text; }
+
+bool interrupted() { return asked != 0; }
+
+}  // namespace throughline

@@ -1,0 +1,189 @@
+#include "cli/model_options.h"
+
+#include <ATen/Parallel.h>
+
+#include <thread>
+
+#include "base/files.h"
+
+namespace throughline {
+namespace {
+
+uint64_t hash_text(const std::string& text) {  // FNV-1a: stable over runs and machines
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const unsigned char c : text) hash = (hash ^ c) * 0x100000001b3ULL;
+  return hash;
+}
+
+SamplingOptions sampling_of(const RequestFields& fields, const GenerationDefaults& defaults, const Json& id) {
+  SamplingOptions out;
+  out.temperature = fields.temperature.value_or(defaults.has_temperature ? defaults.temperature : 1);
+  out.top_p = fields.top_p.value_or(defaults.has_top_p ? defaults.top_p : 1);
+  out.top_k = std::max<int64_t>(0, fields.top_k.value_or(defaults.has_top_k ? defaults.top_k : 0));
+  out.min_p = fields.min_p.value_or(defaults.has_min_p ? defaults.min_p : 0);
+  out.repetition_penalty =
+      fields.repetition_penalty.value_or(defaults.has_repetition_penalty ? defaults.repetition_penalty : 1);
+  out.presence_penalty = fields.presence_penalty.value_or(0);
+  out.frequency_penalty = fields.frequency_penalty.value_or(0);
+  out.logit_bias = fields.logit_bias.value_or(std::map<int32_t, double>());
+  out.seed = fields.seed ? *fields.seed : hash_text(id.dump());
+  out.min_tokens = fields.min_tokens.value_or(0);
+  out.stop_token_ids = fields.stop_token_ids.value_or(std::vector<int32_t>());
+  out.stop = fields.stop.value_or(std::vector<std::string>());
+  out.ignore_eos = fields.ignore_eos.value_or(false);
+  out.logprobs = fields.logprobs.value_or(-1);
+  out.sampling_logprobs = fields.sampling_logprobs.value_or(false);
+  return out;
+}
+
+struct Prompt {
+  std::vector<int32_t> ids;
+  std::optional<bool> opens_thinking;
+};
+
+Result<Prompt> prompt_of(const RequestLine& line, const LoadedModel& model, const std::string& where) {
+  if (line.prompt_ids) return Prompt{*line.prompt_ids, std::nullopt};
+  if (!model.tokenizer)
+    return Error{"the model directory has no tokenizer", where,
+                 "give prompt_ids, or add tokenizer.json to the directory"};
+  if (line.prompt) return Prompt{model.tokenizer->encode(*line.prompt), std::nullopt};
+  if (!model.chat_template) {
+    return Error{"the model has no chat template", where + ": messages",
+                 "give a prompt, or add chat_template.jinja to the model directory"};
+  }
+  ChatTemplate::Options options;
+  options.tools = line.tools;
+  options.extra = line.template_options;
+  TL_TRY(const auto rendered, model.chat_template->render_parts(line.messages, options));
+  Prompt out;
+  // The template writes the special tokens itself.
+  out.ids = model.tokenizer->encode(rendered.text, {.add_special_tokens = false, .parse_special = true});
+  if (const auto& tags = model.engine->thinking_tags()) {
+    out.opens_thinking = tags->opened_by_text(std::string_view(rendered.text).substr(rendered.generation_begin));
+  }
+  return out;
+}
+
+}  // namespace
+
+void ModelOptions::add_to(CLI::App& app) {
+  app.add_option("-m,--model", model, "model directory in Hugging Face form")->required();
+  app.add_option("--dtype", dtype,
+                 "compute and KV dtype: fp32 or bf16 (default: the checkpoint's; fp16 computes in fp32)")
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--device", device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  app.add_option("--threads", threads, "threads (0: all cores)")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--kv-memory", kv_memory, "bytes for K and V, e.g. 4G (default: half of the free memory)");
+  app.add_option("--park-memory", park_memory,
+                 "bytes of host memory for preempted sequences; beyond it they are replayed")
+      ->capture_default_str();
+  app.add_option("--batch-max", batch_max, "sequences that run at once, at most")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--max-context", max_context, "logical positions (0: the model's max_position_embeddings)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->capture_default_str();
+  app.add_flag("--exact", exact, "bit-identical results whatever the batch, slicing and thread count (slower)");
+}
+
+Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
+  if (options.device != "cpu") {
+    return Error{"this build has no CUDA plug-in", "--device " + options.device, "use --device cpu"};
+  }
+  at::set_num_threads(options.threads > 0 ? options.threads
+                                          : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+  auto model = std::make_unique<LoadedModel>();
+  TL_TRY(model->decoder, Decoder::load(options.model, {.dtype = options.dtype}));
+  if (Tokenizer::present(options.model)) {
+    TL_TRY(model->tokenizer, Tokenizer::load(options.model));
+    TL_TRY(model->chat_template, ChatTemplate::load(options.model));
+  }
+  TL_TRY(model->defaults, load_generation_defaults(options.model, model->decoder->config()));
+  EngineOptions engine;
+  if (!options.kv_memory.empty()) {
+    TL_TRY(engine.kv_memory_bytes, parse_size(options.kv_memory, "--kv-memory"));
+    if (engine.kv_memory_bytes <= 0) return Error{"must be more than 0", "--kv-memory", ""};
+  }
+  TL_TRY(engine.park_memory_bytes, parse_size(options.park_memory, "--park-memory"));
+  engine.batch_max = options.batch_max;
+  engine.max_context = options.max_context;
+  engine.exact = options.exact;
+  TL_TRY(model->engine, Engine::create(model->decoder.get(), model->tokenizer.get(), model->defaults.eos_ids, engine));
+  return model;
+}
+
+Result<Request> LoadedModel::request(const RequestLine& line, const RequestFields& fields,
+                                     const std::string& where) const {
+  TL_TRY(Prompt prompt, prompt_of(line, *this, where));
+  Request request;
+  request.prompt_ids = std::move(prompt.ids);
+  request.opens_thinking = prompt.opens_thinking;
+  request.sampling = sampling_of(fields, defaults, line.id);
+  request.max_tokens = fields.max_tokens.value_or(-1);
+  request.samples = fields.n.value_or(1);
+  if (fields.kv) {
+    TL_TRY(auto policy, make_policy(*fields.kv, where + ": kv"));
+    request.policy = std::move(policy);
+  }
+  if (fields.think) {
+    TL_TRY(auto environment, make_environment(*fields.think, where + ": think"));
+    request.environment = std::move(environment);
+  }
+  return request;
+}
+
+void FieldFlags::add_to(CLI::App& app, const std::string& heading) {
+  const auto group = [&](CLI::Option* option) { option->group(heading); };
+  group(app.add_option("--kv", kv_,
+                       "KV policy, e.g. rpc:interval=1024,ratio=4 (default full); see `throughline help kv`"));
+  group(app.add_option(
+      "--think", think_,
+      "thinking environment, e.g. delethink:chunk=8192,carry=4096 (default longcot); see `throughline help think`"));
+  group(app.add_option("--max-tokens,--max_tokens", values_.max_tokens,
+                       "new tokens, over all chunks (default: up to the context)"));
+  group(app.add_option("--temperature", values_.temperature, "0 is greedy (default: generation_config.json, else 1)"));
+  group(app.add_option("--top-p,--top_p", values_.top_p, "nucleus mass (default: generation_config.json, else 1)"));
+  group(app.add_option("--top-k,--top_k", values_.top_k,
+                       "best ids kept; 0 is off (default: generation_config.json, else off)"));
+  group(app.add_option("--min-p,--min_p", values_.min_p,
+                       "least probability relative to the best (default: generation_config.json, else off)"));
+  group(app.add_option("--seed", values_.seed, "of all draws (default: made from the line's id)"));
+  group(app.add_option("--stop", stop_, "stop string; may be given several times"));
+  group(app.add_option("--stop-token-ids,--stop_token_ids", stop_token_ids_, "token ids that end a sample"));
+  group(app.add_flag("--ignore-eos,--ignore_eos", ignore_eos_, "EOS does not end a sample"));
+  group(app.add_option("--logprobs", values_.logprobs, "log-probs of each token and of the N best"));
+  group(app.add_flag("--sampling-logprobs,--sampling_logprobs", sampling_logprobs_,
+                     "log-probs of the distribution drawn from as well"));
+  group(app.add_option("--min-tokens,--min_tokens", values_.min_tokens, "EOS and stop ids cannot be drawn before"));
+  group(app.add_option("--repetition-penalty,--repetition_penalty", values_.repetition_penalty,
+                       "over prompt and output (default 1)"));
+  group(
+      app.add_option("--presence-penalty,--presence_penalty", values_.presence_penalty, "over the output (default 0)"));
+  group(app.add_option("--frequency-penalty,--frequency_penalty", values_.frequency_penalty,
+                       "over the output (default 0)"));
+  group(app.add_option("--logit-bias,--logit_bias", logit_bias_, "JSON object of token id: bias"));
+  group(app.add_option("--n", values_.n, "samples a line (default 1)"));
+}
+
+Result<RequestFields> FieldFlags::fields() const {
+  RequestFields out = values_;
+  if (!kv_.empty()) {
+    TL_TRY(out.kv, parse_spec(kv_, policy_infos(), "--kv"));
+  }
+  if (!think_.empty()) {
+    TL_TRY(out.think, parse_spec(think_, environment_infos(), "--think"));
+  }
+  if (!stop_.empty()) out.stop = stop_;
+  if (!stop_token_ids_.empty()) out.stop_token_ids = stop_token_ids_;
+  if (ignore_eos_) out.ignore_eos = true;
+  if (sampling_logprobs_) out.sampling_logprobs = true;
+  if (!logit_bias_.empty()) {
+    TL_TRY(const Json biases, parse_json(logit_bias_, "--logit-bias"));
+    Json line = {{"prompt", "x"}, {"logit_bias", biases}};
+    TL_TRY(const RequestLine parsed, parse_request_line(line.dump(), {}, "flags"));
+    out.logit_bias = parsed.fields.logit_bias;
+  }
+  return out;
+}
+
+}  // namespace throughline

@@ -1,0 +1,59 @@
+// The flags that every command with a model has, and what they load: decoder, tokenizer, template, engine.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cli/request_line.h"
+#include "engine/engine.h"
+#include "text/chat_template.h"
+
+namespace throughline {
+
+struct ModelOptions {
+  std::string model;
+  std::string dtype;  // fp32 | bf16; empty: the checkpoint's
+  std::string device = "cpu";
+  int threads = 0;        // 0: all cores
+  std::string kv_memory;  // "4G"; empty: half of the free memory
+  std::string park_memory = "0";
+  int64_t batch_max = 64;
+  int64_t max_context = 0;
+  bool exact = false;
+
+  void add_to(CLI::App& app);
+};
+
+struct LoadedModel {
+  std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<const Tokenizer> tokenizer;  // null: the directory has no tokenizer files
+  std::optional<ChatTemplate> chat_template;
+  GenerationDefaults defaults;
+  std::unique_ptr<Engine> engine;
+
+  // The engine's request for a line: encodes, renders, fills in defaults (fields win over the model's). `seed_text`
+  // seeds draws when no seed is given anywhere.
+  Result<Request> request(const RequestLine& line, const RequestFields& fields, const std::string& where) const;
+};
+
+// Sets the thread count of libtorch as well.
+Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options);
+
+// The sampling flags, named as the fields of a line; `spec` flags included. Call fields() after parsing.
+class FieldFlags {
+ public:
+  // `group` is their heading in the help.
+  void add_to(CLI::App& app, const std::string& group = "Defaults for lines that do not say it themselves");
+  Result<RequestFields> fields() const;
+
+ private:
+  RequestFields values_;
+  std::string kv_, think_, logit_bias_;
+  std::vector<std::string> stop_;
+  std::vector<int32_t> stop_token_ids_;
+  bool ignore_eos_ = false, sampling_logprobs_ = false;
+};
+
+}  // namespace throughline

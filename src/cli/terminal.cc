@@ -1,0 +1,132 @@
+#include "cli/terminal.h"
+
+#include <fmt/core.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/interrupt.h"
+
+namespace throughline {
+namespace {
+
+struct CodePoint {
+  char32_t code = 0;
+  size_t bytes = 1;
+};
+
+CodePoint code_point_at(std::string_view text, size_t at) {
+  utf8proc_int32_t code = 0;
+  const auto n = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()) + at,
+                                  static_cast<utf8proc_ssize_t>(text.size() - at), &code);
+  return n > 0 ? CodePoint{static_cast<char32_t>(code), static_cast<size_t>(n)} : CodePoint{0, 1};  // 0: not shown
+}
+
+int width_of(std::string_view text) {
+  int width = 0;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint next = code_point_at(text, at);
+    width += display_width(next.code);
+    at += next.bytes;
+  }
+  return width;
+}
+
+void put(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
+}  // namespace
+
+TerminalSize terminal_size(int fd) {
+  TerminalSize size;
+  winsize window{};
+  if (::ioctl(fd, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 && window.ws_row > 0) {
+    size.columns = window.ws_col;
+    size.rows = window.ws_row;
+  }
+  return size;
+}
+
+int display_width(char32_t code) {
+  if (code < 0x20 || code == 0x7f) return 0;
+  if (code < 0x7f) return 1;
+  return utf8proc_charwidth(static_cast<utf8proc_int32_t>(code));
+}
+
+std::string cut_to(std::string_view text, int columns) {
+  std::string out;
+  int width = 0;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint next = code_point_at(text, at);
+    const int wide = display_width(next.code);
+    if (width + wide > columns) break;
+    if (next.code >= 0x20 && next.code != 0x7f) out.append(text.substr(at, next.bytes));
+    width += wide;
+    at += next.bytes;
+  }
+  return out;
+}
+
+std::vector<std::string> wrap(std::string_view text, int columns) {
+  columns = std::max(columns, 2);
+  std::vector<std::string> lines(1);
+  int width = 0;
+  const auto next_line = [&] {
+    lines.emplace_back();
+    width = 0;
+  };
+  for (size_t at = 0; at < text.size();) {
+    if (text[at] == '\n') {
+      next_line();
+      ++at;
+      continue;
+    }
+    if (text[at] == ' ') {
+      if (width > 0 && width < columns) {
+        lines.back() += ' ';
+        ++width;
+      }
+      ++at;
+      continue;
+    }
+    std::string_view word = text.substr(at, std::min(text.find_first_of(" \n", at), text.size()) - at);
+    at += word.size();
+    if (width > 0 && width + width_of(word) > columns) next_line();
+    while (width_of(word) > columns) {  // a word longer than a line is broken
+      lines.back() = cut_to(word, columns);
+      word.remove_prefix(std::max<size_t>(lines.back().size(), 1));
+      next_line();
+    }
+    lines.back() += cut_to(word, columns);
+    width += width_of(word);
+  }
+  return lines;
+}
+
+void StatusBar::show(const std::string& text) {
+  const TerminalSize size = terminal_size(STDERR_FILENO);
+  if (size.rows < 4) return;
+  std::string out;
+  if (size.rows != rows_) {
+    if (rows_ == 0) out += "\n\033[A";                          // the cursor leaves the last row
+    out += fmt::format("\0337\033[1;{}r\0338", size.rows - 1);  // setting the region moves the cursor: saved around it
+    rows_ = size.rows;
+    restore_on_kill("\033[r");
+  }
+  out += fmt::format("\0337\033[{};1H\033[2K\033[7m {} \033[0m\0338", size.rows, cut_to(text, size.columns - 3));
+  put(out);
+}
+
+void StatusBar::close() {
+  if (rows_ == 0) return;
+  put(fmt::format("\0337\033[{};1H\033[2K\033[r\0338", rows_));
+  rows_ = 0;
+  restore_on_kill("");
+}
+
+}  // namespace throughline

@@ -1,0 +1,36 @@
+// What commands draw on a terminal: sizes, the width of text, and a status bar under scrolling text.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace throughline {
+
+struct TerminalSize {
+  int columns = 80, rows = 24;
+};
+TerminalSize terminal_size(int fd);  // asked anew each time: windows are resized
+
+// Columns that a code point takes: 0 for marks, 2 for wide East Asian ones, else 1.
+int display_width(char32_t code);
+// One line of at most `columns` columns: longer text is cut, control characters are left out.
+std::string cut_to(std::string_view text, int columns);
+// Words wrapped to lines of at most `columns` columns; line breaks in the text are kept.
+std::vector<std::string> wrap(std::string_view text, int columns);
+
+// The terminal's last row, kept free of scrolling text: the region above scrolls as usual. Written to standard error.
+class StatusBar {
+ public:
+  StatusBar() = default;
+  ~StatusBar() { close(); }
+  StatusBar(const StatusBar&) = delete;
+  StatusBar& operator=(const StatusBar&) = delete;
+  void show(const std::string& text);  // opens it, and follows the window's size
+  void close();                        // gives the row back
+
+ private:
+  int rows_ = 0;  // 0: not open
+};
+
+}  // namespace throughline
