@@ -698,7 +698,7 @@ class Comparer {
     } else if (node.kind == Kind::kSymbol) {
       raw = node.name;
     } else if (node.kind == Kind::kEuler || node.kind == Kind::kImaginary) {
-      raw = node.kind == Kind::kEuler ? "e" : "i";
+      raw.push_back(node.kind == Kind::kEuler ? 'e' : 'i');
     } else if (node.kind == Kind::kProduct && node.name == "word") {
       for (const NodeId kid : node.kids) raw += words(kid);
       return raw;

@@ -263,10 +263,16 @@ std::string qwen_normalize(std::string_view answer) {
     const std::string rest(trim(s.substr(0, at)));
     if (!rest.empty()) s = rest;
   }
+  std::array<bool, 256> present{};  // removing never brings in a new character
+  for (const char c : s) present[static_cast<unsigned char>(c)] = true;
+  const auto possible = [&](std::string_view unit) {
+    return std::all_of(unit.begin(), unit.end(),
+                       [&](char c) { return c == '.' || present[static_cast<unsigned char>(c)]; });
+  };
   for (int round = 0; round < 2; ++round) {
     for (const std::string_view plural : {"", "s"}) {
       for (const std::string_view unit : kQwenUnits) {
-        if (unit.empty()) continue;
+        if (unit.empty() || !possible(unit) || !possible(plural)) continue;
         const std::string pattern = std::string(unit) + std::string(plural);
         const std::string without = remove_unit(s, pattern);
         if (!without.empty()) s = without;
