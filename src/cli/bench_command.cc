@@ -14,11 +14,11 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "cli/version.h"
 #include "cache/policy.h"
 #include "cli/bench_run.h"
 #include "cli/interrupt.h"
 #include "cli/report.h"
+#include "cli/version.h"
 
 namespace throughline {
 namespace {
