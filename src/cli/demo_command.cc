@@ -71,11 +71,11 @@ double repetition_of(const std::vector<int32_t>& ids) {
 std::string ending_in_words(FinishDetail detail, const DemoScene& scene) {
   switch (detail) {
     case FinishDetail::kKvMemory:
-      return "the KV room is full";
+      return "KV room is full";
     case FinishDetail::kContext:
-      return fmt::format("the model's {} positions are used up", scene.positions);
+      return fmt::format("all {} positions used", scene.positions);
     case FinishDetail::kMaxChunks:
-      return "goes on: only max_chunks ended it";
+      return "goes on (max_chunks)";
     default:
       return std::string(to_string(detail));
   }
@@ -128,9 +128,10 @@ class Demo {
  private:
   using Clock = std::chrono::steady_clock;
   static constexpr const char* kOwnModel =
-      "tokens/s of one core, steps only; repeated: share of 4-grams said before. The same with your own model:\n"
-      "  ./throughline run --model DIR --kv rpc:interval=1024,ratio=4,budget=8192 \"Why is the sky blue?\"\n"
-      "  ./throughline run --model DIR --think delethink:chunk=8192,carry=4096 \"Why is the sky blue?\"\n";
+      "tok/s: one core, the model's steps only; repeated: share of 4-grams said before\n\n"
+      "The same with your own model:\n"
+      "  ./throughline run --model DIR --kv rpc:interval=1024,ratio=4,budget=8192 PROMPT\n"
+      "  ./throughline run --model DIR --think delethink:chunk=8192,carry=4096 PROMPT\n";
 
   Status submit(size_t index) {
     RequestLine line;

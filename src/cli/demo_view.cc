@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 #include <unistd.h>
-#include <utf8proc.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -21,21 +20,9 @@ std::string paint(const std::string& text, std::string_view style, bool color) {
   return color && !style.empty() ? std::string(style) + text + "\033[0m" : text;
 }
 
-int width_of(std::string_view text) {
-  int width = 0;
-  for (size_t at = 0; at < text.size();) {
-    utf8proc_int32_t code = 0;
-    const auto n = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()) + at,
-                                    static_cast<utf8proc_ssize_t>(text.size() - at), &code);
-    width += n > 0 ? display_width(static_cast<char32_t>(code)) : 0;
-    at += static_cast<size_t>(std::max<utf8proc_ssize_t>(n, 1));
-  }
-  return width;
-}
-
 std::string padded(std::string_view text, int width) {
   std::string out = cut_to(text, width);
-  out.append(static_cast<size_t>(std::max(0, width - width_of(out))), ' ');
+  out.append(static_cast<size_t>(std::max(0, width - display_width(out))), ' ');
   return out;
 }
 
@@ -60,7 +47,7 @@ std::vector<std::string> draw_column(const DemoScene& scene, size_t index, int w
   const auto spec = wrap(breakable, width);
   for (int i = 0; i < 2; ++i) line(i < static_cast<int>(spec.size()) ? spec[i] : "", "\033[2m");
   const std::string count = fmt::format(" {}/{}", column.kv_tokens, scene.kv_room);
-  const int cells = std::max(4, width - 3 - width_of(count));
+  const int cells = std::max(4, width - 3 - display_width(count));
   const int level = column.kv_tokens * 20 >= scene.kv_room * 19 ? 2 : column.kv_tokens * 4 >= scene.kv_room * 3 ? 1 : 0;
   out.push_back("KV " + paint(bar(column.kv_tokens, scene.kv_room, cells), kRoomColors[level], color) +
                 padded(count, width - 3 - cells));

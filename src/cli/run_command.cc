@@ -44,7 +44,7 @@ class Stream {
     }
     if (dim_) put("\033[0m");
     dim_ = false;
-    if (!ends_line_ && on_terminal_) put("\n");
+    if (column_ > 0 && on_terminal_) put("\n");
     bar_.close();
     if (on_status_ && !both_) fmt::print(stderr, "\r\033[K");
     summary(result);
@@ -66,7 +66,7 @@ class Stream {
     if (text.empty()) return;
     put(text);
     written_ += text.size();
-    ends_line_ = text.back() == '\n';
+    column_ = column_after(text, column_, terminal_size(STDOUT_FILENO).columns);
   }
 
   double tokens_per_second() const {
@@ -76,6 +76,7 @@ class Stream {
 
   void show_status() {
     const auto now = Clock::now();
+    if (both_ && column_ == terminal_size(STDOUT_FILENO).columns) return;
     if (!on_status_ || now - shown_ < std::chrono::milliseconds(80)) return;
     shown_ = now;
     const std::string line = fmt::format("{} tokens  {:.1f} tok/s  KV {} kept / {} seen  chunk {}", tokens_,
@@ -110,7 +111,8 @@ class Stream {
   Clock::time_point first_, shown_;
   int64_t tokens_ = 0, chunks_ = 1, kv_tokens_ = 0, context_tokens_ = 0;
   size_t written_ = 0;
-  bool dim_ = false, ends_line_ = true;
+  int column_ = 0;  // of the cursor, on a terminal
+  bool dim_ = false;
 };
 
 Result<RequestLine> line_of(const Options& options, const LoadedModel& model) {

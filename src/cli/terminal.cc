@@ -25,16 +25,6 @@ CodePoint code_point_at(std::string_view text, size_t at) {
   return n > 0 ? CodePoint{static_cast<char32_t>(code), static_cast<size_t>(n)} : CodePoint{0, 1};  // 0: not shown
 }
 
-int width_of(std::string_view text) {
-  int width = 0;
-  for (size_t at = 0; at < text.size();) {
-    const CodePoint next = code_point_at(text, at);
-    width += display_width(next.code);
-    at += next.bytes;
-  }
-  return width;
-}
-
 void put(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
@@ -56,6 +46,26 @@ int display_width(char32_t code) {
   if (code < 0x20 || code == 0x7f) return 0;
   if (code < 0x7f) return 1;
   return utf8proc_charwidth(static_cast<utf8proc_int32_t>(code));
+}
+
+int display_width(std::string_view text) {
+  int width = 0;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint next = code_point_at(text, at);
+    width += display_width(next.code);
+    at += next.bytes;
+  }
+  return width;
+}
+
+int column_after(std::string_view text, int column, int columns) {
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint next = code_point_at(text, at);
+    const int wide = display_width(next.code);
+    column = next.code == '\n' || next.code == '\r' ? 0 : column + wide > columns ? wide : column + wide;
+    at += next.bytes;
+  }
+  return column;
 }
 
 std::string cut_to(std::string_view text, int columns) {
@@ -96,14 +106,14 @@ std::vector<std::string> wrap(std::string_view text, int columns) {
     }
     std::string_view word = text.substr(at, std::min(text.find_first_of(" \n", at), text.size()) - at);
     at += word.size();
-    if (width > 0 && width + width_of(word) > columns) next_line();
-    while (width_of(word) > columns) {  // a word longer than a line is broken
+    if (width > 0 && width + display_width(word) > columns) next_line();
+    while (display_width(word) > columns) {  // a word longer than a line is broken
       lines.back() = cut_to(word, columns);
       word.remove_prefix(std::max<size_t>(lines.back().size(), 1));
       next_line();
     }
     lines.back() += cut_to(word, columns);
-    width += width_of(word);
+    width += display_width(word);
   }
   return lines;
 }
@@ -113,7 +123,7 @@ void StatusBar::show(const std::string& text) {
   if (size.rows < 4) return;
   std::string out;
   if (size.rows != rows_) {
-    if (rows_ == 0) out += "\n\033[A";                          // the cursor leaves the last row
+    if (rows_ == 0) out += "\033D\033[A";                       // the cursor leaves the last row
     out += fmt::format("\0337\033[1;{}r\0338", size.rows - 1);  // setting the region moves the cursor: saved around it
     rows_ = size.rows;
     restore_on_kill("\033[r");

@@ -14,6 +14,10 @@ TerminalSize terminal_size(int fd);  // asked anew each time: windows are resize
 
 // Columns that a code point takes: 0 for marks, 2 for wide East Asian ones, else 1.
 int display_width(char32_t code);
+int display_width(std::string_view text);
+// Where the cursor stands (columns left of it) after `text`, from `column`; equal to `columns`: it waits at the right
+// edge, and the next character goes to the next line.
+int column_after(std::string_view text, int column, int columns);
 // One line of at most `columns` columns: longer text is cut, control characters are left out.
 std::string cut_to(std::string_view text, int columns);
 // Words wrapped to lines of at most `columns` columns; line breaks in the text are kept.
@@ -26,8 +30,9 @@ class StatusBar {
   ~StatusBar() { close(); }
   StatusBar(const StatusBar&) = delete;
   StatusBar& operator=(const StatusBar&) = delete;
-  void show(const std::string& text);  // opens it, and follows the window's size
-  void close();                        // gives the row back
+  // Opens it, and follows the window's size. Not while the cursor waits at the right edge: saving it would forget that.
+  void show(const std::string& text);
+  void close();  // gives the row back
 
  private:
   int rows_ = 0;  // 0: not open
