@@ -2,7 +2,8 @@
 //
 //   ninja -C build/release grade_bench && ./build/release/grade_bench [folder of the cases] [threads]
 //
-// One thread unless asked; prints the figures of docs/verifier.md. The bar is 50,000 typical verdicts a second and core.
+// One thread unless asked; prints the figures of docs/verifier.md. The bar is 50,000 typical verdicts a second and
+// core.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -79,7 +80,8 @@ int main(int argc, char** argv) {
   const auto answers = load(folder + "/math_verify_cases.jsonl", "model-answer");
   const auto solutions = load(folder + "/gsm8k_verify_cases.jsonl", "");
   const auto adversarial = load(folder + "/math_verify_cases.jsonl", "adversarial");
-  for (const char* name : {"rlvr-strict", "rlvr", "paper:delethink", "paper:hendrycks", "paper:prm800k", "paper:qwen"}) {
+  for (const char* name :
+       {"rlvr-strict", "rlvr", "paper:delethink", "paper:hendrycks", "paper:prm800k", "paper:qwen"}) {
     measure("MATH-500 model answers", name, answers, threads);
   }
   measure("GSM8K solutions", "rlvr", solutions, threads);

@@ -130,6 +130,17 @@ SETTINGS = [
 TOKENS = {"bos_token": "<｜begin▁of▁sentence｜>", "eos_token": "<｜end▁of▁sentence｜>"}
 
 
+def write_seeds(templates, units):
+    """The fuzzer's seeds: the templates, and the small sources that render, forty to a file."""
+    seeds = ROOT / "fuzz/corpus/jinja"
+    seeds.mkdir(parents=True, exist_ok=True)
+    for name, source in {source: (name, source) for name, source in templates.items()}.values():
+        (seeds / f"{name}.jinja").write_text(source)
+    good = [u["source"] for u in units if "text" in u]
+    for i in range(0, len(good), 40):
+        (seeds / f"unit_{i // 40:02}.jinja").write_text("\n".join(good[i:i + 40]))
+
+
 def main():
     data = pathlib.Path(sys.argv[1])
     templates = {p.stem: p.read_text() for p in sorted((data / "templates").glob("*.jinja"))}
@@ -161,6 +172,7 @@ def main():
             else:
                 f.write(json.dumps(value, ensure_ascii=False))
         f.write("\n}\n")
+    write_seeds(templates, units)
     kinds = [[sum(k in c for c in part) for k in ("text", "raised", "error")] for part in (cases, units)]
     print(f"{len(templates)} templates, {len(cases)} renders (text, raised, error: {kinds[0]}), {len(units)} units {kinds[1]}")
 

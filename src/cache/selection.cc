@@ -18,6 +18,9 @@ namespace {
 // Logits of so many rows are held at once: 64 rows of 32K candidates are 8 MiB.
 constexpr int64_t kRowBlock = 64;
 
+// Exponentials below which a second thread costs more than it saves.
+constexpr int64_t kWorkPerThread = 1 << 14;
+
 // values[0 .. n) become their softmax, added to sum[0 .. n).
 void add_softmax(float* values, int64_t n, float* sum) {
   const float peak = *std::max_element(values, values + n);
@@ -83,7 +86,8 @@ at::Tensor candidate_attention(const ScoreInputs& in, std::span<const int64_t> r
         for (int64_t i = 0; i < block * n; ++i) values[i] = std::max(values[i], other[i]);
       }
       float* target = sums.data_ptr<float>() + head * per_head * n;
-      at::parallel_for(0, per_head, 1, [&](int64_t from, int64_t to) {  // each head's rows in their order
+      const int64_t grain = std::max<int64_t>(1, kWorkPerThread / (block * n));
+      at::parallel_for(0, per_head, grain, [&](int64_t from, int64_t to) {  // each head's rows in their order
         for (int64_t g = from; g < to; ++g) {
           for (int64_t r = 0; r < block; ++r) add_softmax(values + (g * block + r) * n, n, target + g * n);
         }

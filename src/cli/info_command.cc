@@ -45,9 +45,7 @@ Result<ModelInfo> gather(const InfoOptions& options) {
   for (const TensorView& view : checkpoint.tensors()) {
     info.stored[dtype_name(view.info.dtype)] += static_cast<int64_t>(view.bytes() / dtype_bytes(view.info.dtype));
   }
-  const std::string& stored = info.config.dtype;
-  TL_TRY(const at::ScalarType dtype,
-         compute_dtype(options.dtype, stored.empty() ? at::kFloat : scalar_type_of(stored)));
+  TL_TRY(const at::ScalarType dtype, compute_dtype(options.dtype, checkpoint_dtype(info.config, checkpoint)));
   info.compute_dtype = dtype == at::kFloat ? "fp32" : "bf16";
   for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "chat_template.jinja",
                            "generation_config.json"}) {

@@ -26,7 +26,8 @@ struct EngineOptions {
   int64_t prefill_slice_tokens = 512;  // prefill rows a step at most
   int64_t page_tokens = 0;             // 0: 16 for contexts up to 2048, else 64
   bool prefix_cache = true;
-  bool exact = false;  // bit-identical whatever the batch (DESIGN 4.4)
+  double prefix_cache_share = 0.25;  // of the pages that prompts nobody uses any more may keep
+  bool exact = false;                // bit-identical whatever the batch (DESIGN 4.4)
 };
 
 struct EngineStats {

@@ -51,7 +51,8 @@ struct SampleProgress {
 
 struct Request {
   std::vector<int32_t> prompt_ids;
-  // Whether the prompt ends within thinking; unset: by the tags in prompt_ids. A caller that rendered a template knows better.
+  // Whether the prompt ends within thinking; unset: by the tags in prompt_ids. A caller that rendered a template knows
+  // better.
   std::optional<bool> opens_thinking;
   SamplingOptions sampling;
   int64_t max_tokens = -1;  // -1: up to the context

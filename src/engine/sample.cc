@@ -78,18 +78,7 @@ void Sample::drop() {
 
 void Sample::add_sampled(TokenDraw draw) {
   runner_.add_sampled(std::move(draw));
-  const auto all = runner_.tokens();
-  // Ids appended by this call: the sampled one, forced ones, perhaps in a new chunk too.
-  int64_t before = 0;
-  for (const auto& chunk : runner_.trace().chunks) {
-    const auto size = static_cast<int64_t>(chunk.token_ids.size());
-    for (int64_t i = std::max<int64_t>(0, history_tokens_ - before); i < size; ++i)
-      ++history_.output[chunk.token_ids[i]];
-    before += size;
-  }
-  history_tokens_ = all;
-  history_.tokens = all;
-  stream_text();
+  take_new_ids();
   if (!finished() && runner_.chunk_index() != chunk_) {
     close_chunk();
     chunk_ = runner_.chunk_index();
@@ -98,19 +87,32 @@ void Sample::add_sampled(TokenDraw draw) {
   }
 }
 
-void Sample::stream_text() {
-  if (!decoder_) return;
-  const auto ids = runner_.trace().token_ids();
-  const auto finish = runner_.trace().finish;
-  const bool ends_with_id = finish == FinishDetail::kEos || finish == FinishDetail::kStopToken;
-  const int64_t end = static_cast<int64_t>(ids.size()) - (ends_with_id ? 1 : 0);
-  for (; streamed_tokens_ < end; ++streamed_tokens_) {
-    const auto match = stops_->push(decoder_->push(ids[streamed_tokens_]));
-    new_text_ += match.text;
-    if (match.stopped) {
-      runner_.finish(FinishDetail::kStopString);
-      return;
+// What the last call of the runner appended: the sampled id, forced ones, perhaps some in a new chunk too.
+void Sample::take_new_ids() {
+  const Trace& trace = runner_.trace();
+  const bool ends_with_id = trace.finish == FinishDetail::kEos || trace.finish == FinishDetail::kStopToken;
+  while (true) {
+    const auto& ids = trace.chunks[seen_chunk_].token_ids;
+    if (seen_in_chunk_ == ids.size()) {
+      if (seen_chunk_ + 1 == trace.chunks.size()) return;
+      ++seen_chunk_;
+      seen_in_chunk_ = 0;
+      continue;
     }
+    const int32_t id = ids[seen_in_chunk_++];
+    ++history_.output[id];
+    ++history_.tokens;
+    const bool is_ending_id = ends_with_id && history_.tokens == runner_.tokens();
+    if (decoder_ && !is_ending_id && !stopped_) stream_text(id);
+  }
+}
+
+void Sample::stream_text(int32_t id) {
+  const auto match = stops_->push(decoder_->push(id));
+  new_text_ += match.text;
+  if (match.stopped) {
+    stopped_ = true;
+    runner_.finish(FinishDetail::kStopString);
   }
 }
 
@@ -134,7 +136,7 @@ std::string Sample::take_new_text() {
 }
 
 SampleResult Sample::result() {
-  if (decoder_ && runner_.trace().finish != FinishDetail::kStopString) {
+  if (decoder_ && !stopped_) {
     new_text_ += stops_->push(decoder_->flush()).text;
     new_text_ += stops_->flush();
   }

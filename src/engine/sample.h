@@ -78,7 +78,8 @@ class Sample {
 
  private:
   void close_chunk();
-  void stream_text();
+  void take_new_ids();
+  void stream_text(int32_t id);
   bool per_step_policy() const;
 
   std::shared_ptr<const Job> job_;
@@ -87,7 +88,7 @@ class Sample {
   TraceRunner runner_;
   int64_t chunk_ = 0;
   TokenHistory history_;
-  int64_t history_tokens_ = 0;
+  size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
 
   std::vector<EvictionRecord> replay_;
   size_t replay_next_ = 0;
@@ -96,7 +97,7 @@ class Sample {
   std::vector<ChunkKv> kv_;
   std::optional<StreamDecoder> decoder_;
   std::optional<StopStrings> stops_;
-  int64_t streamed_tokens_ = 0;
+  bool stopped_ = false;  // a stop string was found
   std::string text_, new_text_;
 
   SampleTiming timing_;

@@ -84,7 +84,8 @@ bool Scheduler::admit_one(Sample& sample, int64_t promised) {
   const auto& request = sample.job().request;
   auto cache = std::make_unique<SequenceCache>(pool_, request.policy.get(), q_heads_, scale_, sample.prompt_tokens());
   std::vector<int32_t> shared;
-  if (options_.prefix_cache && cache->takes_prefix_hits()) shared = prefixes_->find(sample.prompt(), sample.prompt_tokens() - 1);
+  if (options_.prefix_cache && cache->takes_prefix_hits())
+    shared = prefixes_->find(sample.prompt(), sample.prompt_tokens() - 1);
   const int64_t hit = static_cast<int64_t>(shared.size()) * pool_->shape().page_tokens;
   if (hit > 0) cache->adopt_prefix(shared, hit);
   const int64_t pages = cache->pages_needed(std::min(sample.prompt_tokens() - hit + 1, sample.context_tokens() - hit));
@@ -146,6 +147,9 @@ std::vector<Slice> Scheduler::plan() {
 void Scheduler::offer_prefix(const Sample& sample) {
   if (!options_.prefix_cache || !sample.cache->takes_prefix_hits() || !sample.cache->pages_are_plain()) return;
   prefixes_->insert(sample.prompt(), sample.cache->pages());
+  const auto most = static_cast<int64_t>(options_.prefix_cache_share * static_cast<double>(pool_->pages()));
+  const int64_t excess = prefixes_->reclaimable_pages() - most;
+  if (excess > 0) prefixes_->shrink(pool_->free_pages() + excess);
 }
 
 }  // namespace throughline

@@ -50,6 +50,7 @@ constexpr const char* kUnsupportedFields[] = {
     "kv_lora_rank",
     "vision_config",
     "per_layer_config",
+    "use_mrope",
     "compression_config",
 };
 
@@ -262,6 +263,16 @@ std::vector<int32_t> read_ids(FieldReader& in, const char* name) {
   return ids;
 }
 
+// LlamaConfig of transformers has defaults for these; null says "none".
+void read_special_ids(const Json& json, FieldReader& in, ModelConfig& config) {
+  const bool llama = config.family == ModelFamily::kLlama;
+  config.eos_ids = read_ids(in, "eos_token_id");
+  if (llama && !json.contains("eos_token_id")) config.eos_ids = {2};
+  const std::vector<int32_t> bos = read_ids(in, "bos_token_id");
+  config.bos_id = llama && !json.contains("bos_token_id") ? 1 : -1;
+  if (!bos.empty()) config.bos_id = bos.front();
+}
+
 }  // namespace
 
 int64_t ModelConfig::parameters() const {
@@ -285,9 +296,7 @@ Result<ModelConfig> parse_config(const Json& json, const std::string& where) {
     read_biases(in, config);
     read_rope(json, in, config);
     read_dtype(in, config);
-    config.eos_ids = read_ids(in, "eos_token_id");
-    const std::vector<int32_t> bos = read_ids(in, "bos_token_id");
-    if (!bos.empty()) config.bos_id = bos.front();
+    read_special_ids(json, in, config);
   }
   if (in.error()) return *in.error();
   return config;
@@ -340,7 +349,8 @@ Json config_to_json(const ModelConfig& config) {
   if (config.family == ModelFamily::kLlama) json["mlp_bias"] = config.mlp_bias;
   if (config.family != ModelFamily::kLlama) json["use_sliding_window"] = false;
   if (!config.dtype.empty()) json["torch_dtype"] = config.dtype;
-  if (config.bos_id >= 0) json["bos_token_id"] = config.bos_id;
+  json["bos_token_id"] = config.bos_id >= 0 ? Json(config.bos_id) : Json(nullptr);
+  json["eos_token_id"] = nullptr;
   if (config.eos_ids.size() == 1) json["eos_token_id"] = config.eos_ids.front();
   if (config.eos_ids.size() > 1) json["eos_token_id"] = config.eos_ids;
   return json;

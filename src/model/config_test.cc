@@ -127,6 +127,13 @@ TEST(Config, IdsAndDtypesInEverySpelling) {
   json.erase("eos_token_id");
   EXPECT_EQ(parse_config(json, "t")->dtype, "");
   EXPECT_TRUE(parse_config(json, "t")->eos_ids.empty());
+  Json llama = parse_json(kLlama2, "t").value();
+  llama.erase("eos_token_id");  // LlamaConfig's own defaults: 1 and 2
+  llama.erase("bos_token_id");
+  EXPECT_THAT(parse_config(llama, "t")->eos_ids, ElementsAre(2));
+  EXPECT_EQ(parse_config(llama, "t")->bos_id, 1);
+  llama["eos_token_id"] = nullptr;
+  EXPECT_TRUE(parse_config(llama, "t")->eos_ids.empty());
 }
 
 TEST(GenerationDefaults, AreReadAndUnited) {

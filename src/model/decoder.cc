@@ -11,17 +11,6 @@
 #include "ops/rows.h"
 
 namespace throughline {
-namespace {
-
-// What config.json says, else what the embedding is stored in.
-at::ScalarType checkpoint_dtype(const ModelConfig& config, const Checkpoint& checkpoint) {
-  if (!config.dtype.empty()) return scalar_type_of(config.dtype);
-  const TensorView* embedding = checkpoint.find(kEmbeddingName);
-  if (embedding == nullptr || embedding->info.dtype == TensorDtype::kF32) return at::kFloat;
-  return embedding->info.dtype == TensorDtype::kF16 ? at::kHalf : at::kBFloat16;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Decoder>> Decoder::load(const std::string& model_dir, const LoadOptions& options) {
   TL_TRY(const ModelConfig config, load_config(model_dir));

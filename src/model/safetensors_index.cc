@@ -113,8 +113,8 @@ Result<Checkpoint> Checkpoint::open_directory(const std::string& model_dir) {
   if (!is_directory(model_dir)) return Error{"is not a folder", model_dir, "give the folder that holds config.json"};
   const std::string single = join_path(model_dir, "model.safetensors");
   const std::string index = join_path(model_dir, "model.safetensors.index.json");
+  if (file_exists(single)) return open_file(single);  // first, as in transformers
   if (!file_exists(index)) {
-    if (file_exists(single)) return open_file(single);
     return Error{"has neither model.safetensors nor model.safetensors.index.json", model_dir,
                  "only safetensors checkpoints are read; convert .bin or .gguf files first"};
   }

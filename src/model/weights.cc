@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "model/layer_tensors.h"
+
 namespace throughline {
 namespace {
 
@@ -88,6 +90,12 @@ at::ScalarType scalar_type_of(const std::string& config_dtype) {
   if (config_dtype == "bfloat16") return at::kBFloat16;
   TL_CHECK(config_dtype == "float32", "dtype " + config_dtype);
   return at::kFloat;
+}
+
+at::ScalarType checkpoint_dtype(const ModelConfig& config, const Checkpoint& checkpoint) {
+  if (!config.dtype.empty()) return scalar_type_of(config.dtype);
+  const TensorView* embedding = checkpoint.find(kEmbeddingName);
+  return embedding == nullptr ? at::kFloat : float_type(embedding->info.dtype).value_or(at::kFloat);
 }
 
 Result<at::ScalarType> compute_dtype(const std::string& option, at::ScalarType checkpoint) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "model/config.h"
 #include "model/safetensors.h"
 
 namespace throughline {
@@ -38,6 +39,8 @@ class WeightReader {
 
 // "float32" -> F32 and so on; REQUIRES one of the three names of ModelConfig::dtype.
 at::ScalarType scalar_type_of(const std::string& config_dtype);
+// What config.json says, else what the embedding is stored in.
+at::ScalarType checkpoint_dtype(const ModelConfig& config, const Checkpoint& checkpoint);
 // fp16 checkpoints compute in fp32. `option` is "", "fp32" or "bf16".
 Result<at::ScalarType> compute_dtype(const std::string& option, at::ScalarType checkpoint);
 

@@ -29,12 +29,17 @@ Result<Json> read_config(const std::string& path) {
   return parse_json(text, path);
 }
 
-// The text of the last message, or nothing when it has none or it is made of parts.
-std::string_view last_text(const Json& messages) {
-  if (!messages.is_array() || messages.empty() || !messages.back().is_object()) return {};
+// Two private-use characters that no conversation holds: they mark where the last message's text ends.
+constexpr std::string_view kMark = "\xEE\x80\x91\xEE\x80\x92";
+
+// The messages with the mark behind the last one's text; nothing when that has no text or is made of parts.
+std::optional<Json> mark_last(const Json& messages) {
+  if (!messages.is_array() || messages.empty() || !messages.back().is_object()) return std::nullopt;
   const auto content = messages.back().find("content");
-  if (content == messages.back().end() || !content->is_string()) return {};
-  return jinja::strip(content->get_ref<const std::string&>(), true, true);
+  if (content == messages.back().end() || !content->is_string()) return std::nullopt;
+  Json marked = messages;
+  marked.back()["content"] = content->get_ref<const std::string&>() + std::string(kMark);
+  return marked;
 }
 
 }  // namespace
@@ -179,9 +184,14 @@ Result<ChatTemplate::Rendered> ChatTemplate::render_parts(const Json& messages, 
   const auto differs = std::mismatch(made.text.begin(), made.text.end(), without.begin(), without.end()).first;
   made.generation_begin = static_cast<size_t>(differs - made.text.begin());
   if (made.generation_begin == made.text.size()) {
-    const std::string_view last = last_text(messages);
-    const size_t at = last.empty() ? std::string::npos : made.text.rfind(last);
-    if (at != std::string::npos) made.generation_begin = at + last.size();
+    const std::optional<Json> marked = mark_last(messages);
+    const Result<std::string> other = marked ? render(*marked, options) : Result<std::string>(std::string());
+    const size_t mark = other.ok() ? other->rfind(kMark) : std::string::npos;
+    if (mark != std::string::npos) {
+      const std::string_view rest = std::string_view(*other).substr(mark + kMark.size());
+      const size_t begin = made.text.size() - std::min(rest.size(), made.text.size());
+      if (made.text.compare(begin, rest.size(), rest) == 0) made.generation_begin = begin;
+    }
   }
   // Not into the middle of a character.
   while (made.generation_begin > 0 && made.generation_begin < made.text.size() &&

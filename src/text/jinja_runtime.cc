@@ -259,10 +259,10 @@ bool Runtime::contains(const Value& container, const Value& item) {
   if (container.is_dict()) return lookup(container.dict(), item) != nullptr;
   if (const auto* range = container.object_if<RangeObject>(ObjectKind::kRange)) {
     if (!item.is_number() || item.as_double() != std::floor(item.as_double())) return false;
-    for (int64_t i = 0; i < range->size; ++i) {
-      if (static_cast<double>(range->at(i)) == item.as_double()) return true;
-    }
     step(range->size / 16);
+    for (int64_t i = 0; i < range->size; ++i) {
+      if (equals(Value::integer(range->at(i)), item)) return true;
+    }
     return false;
   }
   const bool in_place = container.is_sequence();

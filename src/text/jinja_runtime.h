@@ -16,7 +16,7 @@
 namespace throughline::jinja {
 
 struct Limits {
-  int64_t steps = 10'000'000;        // nodes evaluated, items walked, and bytes / 256 copied or scanned
+  int64_t steps = 50'000'000;        // about 2 s; nodes evaluated, items walked, and bytes / 256 copied or scanned
   size_t output_bytes = 16u << 20;   // of the render, and of any one string
   size_t memory_bytes = 512u << 20;  // made over the whole render
   int call_depth = 100;              // macros within macros

@@ -1,13 +1,14 @@
 #include "text/tokenizer_file.h"
 
 #include <optional>
+#include <unordered_set>
 #include <utility>
 
 namespace throughline {
 namespace {
 
 constexpr size_t kMaxDepth = 64;
-constexpr size_t kMaxKeys = 4096;
+constexpr size_t kMaxKeys = size_t{1} << 17;  // in one object; Gemma 3's added_tokens_decoder has 6415
 constexpr size_t kMaxValues = size_t{1} << 20;
 
 // "left right": exactly one space, both sides non-empty.
@@ -48,9 +49,11 @@ class Reader : public nlohmann::json_sax<Json> {
       piece_ = std::move(value);
       return true;
     }
-    if (stack_.back()->size() >= kMaxKeys)
+    if (stack_.back()->size() >= kMaxKeys) {
       return fail("an object with more than " + std::to_string(kMaxKeys) + " keys", keys_path());
-    if (stack_.back()->contains(value)) return fail("duplicate key \"" + value + "\"", keys_path());
+    }
+    // Json's own contains() looks at every key.
+    if (!seen_.back().insert(value).second) return fail("duplicate key \"" + value + "\"", keys_path());
     keys_.back() = std::move(value);
     return true;
   }
@@ -177,6 +180,7 @@ class Reader : public nlohmann::json_sax<Json> {
     if (added == nullptr) return false;
     stack_.push_back(added);
     keys_.emplace_back();
+    seen_.emplace_back();
     return true;
   }
 
@@ -192,6 +196,7 @@ class Reader : public nlohmann::json_sax<Json> {
     if (mode_ == Mode::kTree) {
       stack_.pop_back();
       keys_.pop_back();
+      seen_.pop_back();
       return true;
     }
     if (depth != mode_depth_[static_cast<int>(mode_)]) return true;
@@ -211,6 +216,7 @@ class Reader : public nlohmann::json_sax<Json> {
   size_t values_ = 0;
   std::vector<Json*> stack_;  // open containers of the tree; the inner ones are not moved while they are open
   std::vector<std::string> keys_;
+  std::vector<std::unordered_set<std::string>> seen_;  // all keys so far of each open object
   std::string piece_;
   std::pair<std::string, std::string> pair_;
   int pair_size_ = 0;

@@ -2,7 +2,7 @@
 //
 // tokenizer.json holds a vocabulary object of 10^5 keys and as many merges; those go into flat lists while the text is
 // read, and all else into a small tree. (The ordered tree of base/json.h looks keys up one by one, so it is not for
-// objects this large.) Limits: kMaxVocabulary, kMaxMerges, 64 levels, 4096 keys in one object of the tree, 2^20 values
+// objects this large.) Limits: kMaxVocabulary, kMaxMerges, 64 levels, 2^17 keys in one object of the tree, 2^20 values
 // in it. Errors name line or entry.
 #pragma once
 

@@ -97,6 +97,109 @@ TEST(Rpc, OptionsAtTheirEdges) {
   for (const RpcOptions& o : cases) EXPECT_GE(compare(shape, o.spec(), slow_rpc(o), "prompt", 100, 9), 5);
 }
 
+// A literal transcription of research/rpc.md A.2, the published code's step for one layer: the cache as concatenated
+// lists, `target`, `cached_recent`, the current query appended once more, zeros inside the average pool. In double
+// where the code sums in bf16.
+struct PublishedRpc {
+  const SlowModel* model;  // for rotated queries and keys only
+  int64_t layer, P, R, T, kernel;
+  bool group;
+  int64_t prompt_len = 0, n = 0;
+  std::vector<std::vector<int>> cache;  // per KV head: positions of K
+  std::vector<int> cached_recent;       // positions of the queries
+
+  void prefill(int64_t q_len) {
+    cache.assign(model->shape.kv_heads, {});
+    for (auto& k : cache) {
+      for (int i = 0; i < q_len; ++i) k.push_back(i);
+    }
+    prompt_len = q_len;
+    n = 0;
+  }
+  bool decode(int q) {
+    const int64_t target = static_cast<int64_t>(cache[0].size()) - prompt_len - n * T - R;
+    if (target > P - R) cached_recent.push_back(q);
+    for (auto& k : cache) k.push_back(q);
+    if (target != P - 1) return false;
+    compress(q);
+    ++n;
+    return true;
+  }
+  void compress(int q) {
+    const Shape& shape = model->shape;
+    std::vector<int> S = cached_recent;
+    S.push_back(q);
+    const int64_t L = static_cast<int64_t>(cache[0].size()), Lc = L - R - prompt_len;
+    std::vector<Vector> s(shape.q_heads(), Vector(Lc));
+    for (int64_t h = 0; h < shape.q_heads(); ++h) {
+      for (const int row : S) {
+        Vector A;
+        for (int64_t i = prompt_len; i < L - R; ++i)
+          A.push_back(model->logit(layer, row, h, cache[h / shape.group][i]));
+        SlowModel::softmax(&A);
+        for (int64_t i = 0; i < Lc; ++i) s[h][i] += A[i];
+      }
+    }
+    for (int64_t g = 0; g < shape.kv_heads; ++g) {
+      Vector mean(Lc), pooled(Lc);
+      const int64_t first = group ? g * shape.group : 0, count = group ? shape.group : shape.q_heads();
+      for (int64_t h = first; h < first + count; ++h) {
+        for (int64_t i = 0; i < Lc; ++i) mean[i] += s[h][i] / static_cast<double>(count);
+      }
+      for (int64_t i = 0; i < Lc; ++i) {
+        for (int64_t j = i - kernel / 2; j <= i + kernel / 2; ++j) {
+          pooled[i] += (j < 0 || j >= Lc ? 0 : mean[j]) / static_cast<double>(kernel);
+        }
+      }
+      std::vector<int64_t> idx(Lc);
+      for (int64_t i = 0; i < Lc; ++i) idx[i] = i;
+      std::sort(idx.begin(), idx.end(), [&](int64_t a, int64_t b) {  // the code leaves ties to torch.topk; ours here
+        return pooled[a] != pooled[b] ? pooled[a] > pooled[b] : a > b;
+      });
+      idx.resize(std::min(Lc, (n + 1) * T));
+      std::sort(idx.begin(), idx.end());
+      std::vector<int> K(cache[g].begin(), cache[g].begin() + prompt_len);
+      for (const int64_t i : idx) K.push_back(cache[g][prompt_len + i]);
+      K.insert(K.end(), cache[g].end() - R, cache[g].end());
+      cache[g] = K;
+    }
+    cached_recent.clear();
+  }
+};
+
+TEST(Rpc, ReferenceModeIsThePublishedCode) {
+  for (const Shape& shape : shapes()) {
+    for (const bool group : {false, true}) {
+      for (const auto& [P, R] : std::vector<std::pair<int64_t, int64_t>>{{16, 6}, {6, 6}, {4, 9}, {10, 1}, {10, 2}}) {
+        const RpcOptions o{.interval = P, .window = R, .kernel = 7, .ratio = 2, .group = group, .reference = true};
+        SCOPED_TRACE(o.spec());
+        auto pool = make_pool(shape);
+        auto policy = policy_of(o.spec());
+        Subject subject(shape, pool.get(), policy.get());
+        subject.prefill();
+        const SlowModel model(shape, {}, "prompt");
+        std::vector<PublishedRpc> published;
+        for (int64_t layer = 0; layer < shape.layers; ++layer) {
+          published.push_back({&model, layer, P, R, P / 2, o.kernel, group});
+          published.back().prefill(shape.prompt);
+        }
+        int64_t events = 0;
+        for (int64_t step = 1; events < 6; ++step) {
+          subject.feed({TokenKind::kSampled});
+          const bool fired = subject.event_if_due();
+          events += fired;
+          for (int64_t layer = 0; layer < shape.layers; ++layer) {
+            ASSERT_EQ(published[layer].decode(static_cast<int>(shape.prompt + step - 1)), fired) << step;
+            for (int64_t head = 0; fired && head < shape.kv_heads; ++head) {
+              ASSERT_EQ(subject.cache.kept_positions(layer, head), published[layer].cache[head]) << "event " << events;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Rpc, SizeFollowsPromptPlusEventsTimesTPlusWindow) {
   const Shape shape = shapes()[0];
   auto pool = make_pool(shape);

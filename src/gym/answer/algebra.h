@@ -59,10 +59,10 @@ class Algebra {
   enum class AtomKind : uint8_t { kSymbol, kPi, kEuler, kImaginary, kPrime, kPower, kFunction };
   struct Atom {
     AtomKind kind;
-    std::string name;            // symbol or function
-    Rational prime;              // kPrime
+    std::string name;             // symbol or function
+    Rational prime;               // kPrime
     std::vector<Quotient> parts;  // kPower: base and exponent monomial; kFunction: arguments
-    bool certain = true;         // independent of the other atoms
+    bool certain = true;          // independent of the other atoms
   };
 
   Quotient convert(NodeId id, int depth);

@@ -77,17 +77,26 @@ TEST(Answer, EqualForms) {
 
 TEST(Answer, DifferentAnswers) {
   const Pair kPairs[] = {
-      {"\\frac{1}{3}", "0.33"},       {"\\pi", "3.14"},
+      {"\\frac{1}{3}", "0.33"},
+      {"\\pi", "3.14"},
       {"12345678901234567890", "12345678901234567891"},
-      {"x", "X"},                     {"x^2", "x^3"},
-      {"\\sqrt{2}", "1.414"},         {"(1,2)", "(1,2]"},
-      {"x<3", "x\\le 3"},             {"\\frac{1}{2^{200}}", "\\frac{1}{2^{201}}"},
-      {"2\\sqrt{3}", "3\\sqrt{2}"},   {"x=5", "y=5"},
+      {"x", "X"},
+      {"x^2", "x^3"},
+      {"\\sqrt{2}", "1.414"},
+      {"(1,2)", "(1,2]"},
+      {"x<3", "x\\le 3"},
+      {"\\frac{1}{2^{200}}", "\\frac{1}{2^{201}}"},
+      {"2\\sqrt{3}", "3\\sqrt{2}"},
+      {"x=5", "y=5"},
       {"\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}1&2\\end{pmatrix}"},
-      {"1011_2", "11"},               {"x+a", "x+c"},
-      {"50", "50\\%"},                {"5\\text{ m}", "5\\text{ s}"},
-      {"0", "10^{-30}"},              {"e^{-40}", "e^{-41}"},
-      {"100200", "(100,200)"},        {"3", "x>3"},
+      {"1011_2", "11"},
+      {"x+a", "x+c"},
+      {"50", "50\\%"},
+      {"5\\text{ m}", "5\\text{ s}"},
+      {"0", "10^{-30}"},
+      {"e^{-40}", "e^{-41}"},
+      {"100200", "(100,200)"},
+      {"3", "x>3"},
   };
   for (const Pair& p : kPairs) EXPECT_FALSE(same(p.gold, p.answer)) << p.gold << " | " << p.answer;
 }
@@ -109,29 +118,41 @@ TEST(Answer, ListsSetsAndIntervals) {
   };
   for (const Pair& p : kSame) EXPECT_TRUE(same(p.gold, p.answer)) << p.gold << " | " << p.answer;
   const Pair kDifferent[] = {
-      {"1,2,3", "1,2"}, {"1,2", "1,2,3"}, {"(1,2)", "(2,1)"}, {"(1,2)", "\\{2,1\\}"},
-      {"[0,1)\\cup(1,2]", "[0,2]"}, {"204", "17,204"}, {"\\pm 3", "3"}, {"x<3", "y<3"},
+      {"1,2,3", "1,2"},  {"1,2", "1,2,3"}, {"(1,2)", "(2,1)"}, {"(1,2)", "\\{2,1\\}"}, {"[0,1)\\cup(1,2]", "[0,2]"},
+      {"204", "17,204"}, {"\\pm 3", "3"},  {"x<3", "y<3"},
   };
   for (const Pair& p : kDifferent) EXPECT_FALSE(same(p.gold, p.answer)) << p.gold << " | " << p.answer;
 }
 
 TEST(Answer, PercentUnitsTextsNumbers) {
   const Pair kSame[] = {
-      {"25\\%", "25\\%"}, {"25\\%", "\\frac14"}, {"25\\%", "25"}, {"0.25", "25\\%"},
-      {"12", "12\\text{ cm}"}, {"12\\text{ cm}", "12"}, {"5\\text{ meters}", "5\\text{ m}"}, {"18", "18 \\text{ ways}"},
-      {"\\$12.50", "12.5"}, {"90^\\circ", "90"}, {"\\text{(A)}", "A"}, {"\\text{odd}", "odd"},
-      {"1000000", "1{,}000{,}000"}, {"1000000", "1,000,000"}, {"1234", "1\\,234"}, {"1/2", ".5"},
+      {"25\\%", "25\\%"},
+      {"25\\%", "\\frac14"},
+      {"25\\%", "25"},
+      {"0.25", "25\\%"},
+      {"12", "12\\text{ cm}"},
+      {"12\\text{ cm}", "12"},
+      {"5\\text{ meters}", "5\\text{ m}"},
+      {"18", "18 \\text{ ways}"},
+      {"\\$12.50", "12.5"},
+      {"90^\\circ", "90"},
+      {"\\text{(A)}", "A"},
+      {"\\text{odd}", "odd"},
+      {"1000000", "1{,}000{,}000"},
+      {"1000000", "1,000,000"},
+      {"1234", "1\\,234"},
+      {"1/2", ".5"},
   };
   for (const Pair& p : kSame) EXPECT_TRUE(same(p.gold, p.answer)) << p.gold << " | " << p.answer;
 }
 
 TEST(Answer, Extraction) {
   EXPECT_EQ(verdict("5", "\\boxed{4} is wrong, so \\boxed{5}"), Verdict::kRight);
-  EXPECT_EQ(verdict("5", "\\boxed{4} or \\boxed{5}"), Verdict::kWrong);        // hedging
+  EXPECT_EQ(verdict("5", "\\boxed{4} or \\boxed{5}"), Verdict::kWrong);  // hedging
   EXPECT_EQ(verdict("4,5", "\\boxed{4} and \\boxed{5}"), Verdict::kRight);
   EXPECT_EQ(verdict("5", "\\boxed{4}, \\boxed{5}, \\boxed{6}"), Verdict::kWrong);
   EXPECT_EQ(verdict("5", "<think>\\boxed{5}</think> no idea"), Verdict::kNoAnswer);
-  EXPECT_EQ(verdict("5", "<think>\\boxed{5}"), Verdict::kNoAnswer);            // cut off while thinking
+  EXPECT_EQ(verdict("5", "<think>\\boxed{5}"), Verdict::kNoAnswer);  // cut off while thinking
   EXPECT_EQ(verdict("5", "thinking</think>\\boxed{5}"), Verdict::kRight);
   EXPECT_EQ(verdict("5", "#### 5"), Verdict::kRight);
   EXPECT_EQ(verdict("5", "So there are 5 apples."), Verdict::kRight);
@@ -161,8 +182,9 @@ TEST(Answer, Bounded) {
   std::string tower = "\\boxed{";
   for (int i = 0; i < 300; ++i) tower += "\\sqrt{x+";
   EXPECT_NE(verdict("5", tower), Verdict::kRight);
-  for (const char* text : {"\\boxed{(a+b+c+d+e)^{60}}", "\\boxed{1000000!}", "\\boxed{\\pm1\\pm2\\pm3\\pm4\\pm5\\pm6}",
-                           "\\boxed{1/0}", "\\boxed{\\binom{999999}{4}}", "\\boxed{\\frac{\\sqrt{", "\xff\xfe\\boxed{\xc3}"}) {
+  for (const char* text :
+       {"\\boxed{(a+b+c+d+e)^{60}}", "\\boxed{1000000!}", "\\boxed{\\pm1\\pm2\\pm3\\pm4\\pm5\\pm6}", "\\boxed{1/0}",
+        "\\boxed{\\binom{999999}{4}}", "\\boxed{\\frac{\\sqrt{", "\xff\xfe\\boxed{\xc3}"}) {
     const Grade g = grade(profile("rlvr"), "x+1", text);
     EXPECT_NE(g.verdict, Verdict::kRight) << text;
     EXPECT_LT(g.steps, 100000) << text;
@@ -175,8 +197,8 @@ TEST(AnswerProperty, RewrittenIsRightMutatedIsWrong) {
     const int a = *rc::gen::inRange(-30, 30), b = *rc::gen::inRange(-30, 30), c = *rc::gen::inRange(1, 12);
     const auto text = [](int n) { return "(" + std::to_string(n) + ")"; };
     const std::string gold = text(c) + "x^2+" + text(a + b) + "x+" + text(a) + "\\cdot" + text(b);
-    const std::string rewritten = "\\frac{(" + text(c) + "x^2\\cdot 3+3" + text(a) + "x)+3" + text(b) + "x+3" + text(a) +
-                                  "*" + text(b) + "}{3}";
+    const std::string rewritten =
+        "\\frac{(" + text(c) + "x^2\\cdot 3+3" + text(a) + "x)+3" + text(b) + "x+3" + text(a) + "*" + text(b) + "}{3}";
     RC_ASSERT(same(gold, rewritten));
     RC_ASSERT(!same(gold, rewritten + "+1"));
     RC_ASSERT(!same(gold, rewritten + "+\\frac{x}{1000}"));

@@ -18,31 +18,31 @@ using NodeId = int32_t;
 constexpr NodeId kNoNode = -1;
 
 enum class Kind : uint8_t {
-  kNumber,        // number; name: "." when it was written with a decimal point
-  kSymbol,        // name: "x", "alpha", "x_{1}"
+  kNumber,  // number; name: "." when it was written with a decimal point
+  kSymbol,  // name: "x", "alpha", "x_{1}"
   kPi,
-  kEuler,         // e
-  kImaginary,     // i
+  kEuler,      // e
+  kImaginary,  // i
   kInfinity,
-  kSum,           // kids added
-  kProduct,       // kids multiplied
-  kNegate,        // kids[0]
-  kInverse,       // 1 / kids[0]
-  kPower,         // kids[0] ^ kids[1]
-  kRoot,          // kids[1]-th root of kids[0]
-  kFunction,      // name(kids...)
-  kFactorial,     // kids[0]!
-  kAbsolute,      // |kids[0]|
-  kBinomial,      // kids[0] over kids[1]
-  kPlusMinus,     // kids[0] ± kids[1]; kids[0] may be kNoNode
-  kPercent,       // kids[0] %
-  kUnit,          // kids[0] with unit `name`
-  kBaseNumber,    // name: digits; number: the base
-  kText,          // name: words
-  kTuple,         // kids between brackets; name: the two brackets, "()", "[)", ...
-  kList,          // kids separated by commas, "and", "or"
-  kSet,           // kids between \{ \}
-  kSetBuilder,    // \{ kids[0] | kids[1] \}
+  kSum,         // kids added
+  kProduct,     // kids multiplied
+  kNegate,      // kids[0]
+  kInverse,     // 1 / kids[0]
+  kPower,       // kids[0] ^ kids[1]
+  kRoot,        // kids[1]-th root of kids[0]
+  kFunction,    // name(kids...)
+  kFactorial,   // kids[0]!
+  kAbsolute,    // |kids[0]|
+  kBinomial,    // kids[0] over kids[1]
+  kPlusMinus,   // kids[0] ± kids[1]; kids[0] may be kNoNode
+  kPercent,     // kids[0] %
+  kUnit,        // kids[0] with unit `name`
+  kBaseNumber,  // name: digits; number: the base
+  kText,        // name: words
+  kTuple,       // kids between brackets; name: the two brackets, "()", "[)", ...
+  kList,        // kids separated by commas, "and", "or"
+  kSet,         // kids between \{ \}
+  kSetBuilder,  // \{ kids[0] | kids[1] \}
   kEmptySet,
   kReals,
   kUnion,         // kids

@@ -137,7 +137,8 @@ TEST(Cases, EmulationsElsewhere) {
     Tally tally;
     for (Case c : load("math_verify_cases.jsonl")) {
       if (c.kind == "model-answer" || c.verdicts.count(column) == 0) continue;
-      if (c.pred.find("box") == std::string::npos && c.convention.substr(0, 5) == "rasbt") c.pred = "\\boxed{" + c.pred + "}";
+      if (c.pred.find("box") == std::string::npos && c.convention.substr(0, 5) == "rasbt")
+        c.pred = "\\boxed{" + c.pred + "}";
       tally.add(name, c, right(name, c), c.verdicts.at(column));
     }
     tally.print("adversarial and upstream, its own grader, " + name);
@@ -163,13 +164,15 @@ TEST(Cases, UpstreamTriples) {
     const auto at = profiles.find(c.convention);
     if (c.kind != "upstream-test" || at == profiles.end()) continue;
     // These upstream functions take the answer itself, without a response around it.
-    if (c.convention == "hendrycks_is_equiv" || c.convention == "prm800k_grade_answer") c.pred = "\\boxed{" + c.pred + "}";
+    if (c.convention == "hendrycks_is_equiv" || c.convention == "prm800k_grade_answer")
+      c.pred = "\\boxed{" + c.pred + "}";
     const bool got = right(at->second, c);
     tallies[c.convention].add(at->second, c, got, c.expected);
     all.total += 1;
     all.agree += got == c.expected ? 1 : 0;
   }
-  for (const auto& [convention, tally] : tallies) tally.print("upstream, " + convention + ", " + profiles.at(convention));
+  for (const auto& [convention, tally] : tallies)
+    tally.print("upstream, " + convention + ", " + profiles.at(convention));
   all.print("upstream, all");
   EXPECT_GE(all.share(), 0.95);
   EXPECT_GE(tallies["math_verify"].share(), 0.95);

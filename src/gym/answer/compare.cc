@@ -23,11 +23,16 @@ Tri yes_no(bool yes) { return yes ? Tri::kEqual : Tri::kDifferent; }
 
 char flipped(char op) {
   switch (op) {
-    case '<': return '>';
-    case '>': return '<';
-    case 'l': return 'g';
-    case 'g': return 'l';
-    default: return op;
+    case '<':
+      return '>';
+    case '>':
+      return '<';
+    case 'l':
+      return 'g';
+    case 'g':
+      return 'l';
+    default:
+      return op;
   }
 }
 
@@ -72,11 +77,24 @@ class Comparer {
 
   bool expression(NodeId id) const {
     switch (at(id).kind) {
-      case Kind::kText: case Kind::kTuple: case Kind::kList: case Kind::kSet: case Kind::kSetBuilder:
-      case Kind::kEmptySet: case Kind::kReals: case Kind::kUnion: case Kind::kIntersection: case Kind::kSetMinus:
-      case Kind::kRelation: case Kind::kMember: case Kind::kMatrix: case Kind::kBaseNumber: case Kind::kPlusMinus:
+      case Kind::kText:
+      case Kind::kTuple:
+      case Kind::kList:
+      case Kind::kSet:
+      case Kind::kSetBuilder:
+      case Kind::kEmptySet:
+      case Kind::kReals:
+      case Kind::kUnion:
+      case Kind::kIntersection:
+      case Kind::kSetMinus:
+      case Kind::kRelation:
+      case Kind::kMember:
+      case Kind::kMatrix:
+      case Kind::kBaseNumber:
+      case Kind::kPlusMinus:
         return false;
-      default: return true;
+      default:
+        return true;
     }
   }
 
@@ -171,8 +189,9 @@ class Comparer {
   Tri compare_lists(NodeId gold, NodeId answer, int depth) {
     // (1,2) asked for, 1,2 or {1,2} given: the order counts. 1,2 asked for, (2,1) given: it does not.
     if (is(gold, Kind::kTuple) && (is(answer, Kind::kList) || is(answer, Kind::kSet))) {
-      return at(gold).name == "()" ? ordered(std::vector<NodeId>(at(gold).kids), std::vector<NodeId>(at(answer).kids), depth)
-                                   : Tri::kDifferent;
+      return at(gold).name == "()"
+                 ? ordered(std::vector<NodeId>(at(gold).kids), std::vector<NodeId>(at(answer).kids), depth)
+                 : Tri::kDifferent;
     }
     std::vector<NodeId> a, b;
     elements(gold, 0, &a);
@@ -185,9 +204,7 @@ class Comparer {
     return unordered(a, b, depth);
   }
 
-  bool list_like(NodeId id) {
-    return is(id, Kind::kList) || is(id, Kind::kSet) || find_plus_minus(id) != kNoNode;
-  }
+  bool list_like(NodeId id) { return is(id, Kind::kList) || is(id, Kind::kSet) || find_plus_minus(id) != kNoNode; }
 
   // --- sets of reals ----------------------------------------------------------------------------------------------
 
@@ -283,7 +300,8 @@ class Comparer {
     const Node node = at(id);
     Piece piece;
     switch (node.kind) {
-      case Kind::kEmptySet: return true;
+      case Kind::kEmptySet:
+        return true;
       case Kind::kReals:
         out->pieces.push_back(Piece{});
         return true;
@@ -326,9 +344,12 @@ class Comparer {
         out->subject = subject;
         return ok;
       }
-      case Kind::kSetBuilder: return real_set(node.kids[1], out, depth + 1);
-      case Kind::kRelation: return from_relation(node, out);
-      default: return false;
+      case Kind::kSetBuilder:
+        return real_set(node.kids[1], out, depth + 1);
+      case Kind::kRelation:
+        return from_relation(node, out);
+      default:
+        return false;
     }
   }
 
@@ -409,16 +430,24 @@ class Comparer {
 
   bool describes_set(NodeId id) const {
     switch (at(id).kind) {
-      case Kind::kUnion: case Kind::kIntersection: case Kind::kSetMinus: case Kind::kSetBuilder: case Kind::kMember:
-      case Kind::kReals: case Kind::kEmptySet:
+      case Kind::kUnion:
+      case Kind::kIntersection:
+      case Kind::kSetMinus:
+      case Kind::kSetBuilder:
+      case Kind::kMember:
+      case Kind::kReals:
+      case Kind::kEmptySet:
         return true;
-      case Kind::kRelation: return ordering(at(id).name[0]) || at(id).name[0] == 'n';
-      case Kind::kTuple: return at(id).name != "()" && at(id).kids.size() == 2;
+      case Kind::kRelation:
+        return ordering(at(id).name[0]) || at(id).name[0] == 'n';
+      case Kind::kTuple:
+        return at(id).name != "()" && at(id).kids.size() == 2;
       case Kind::kList:
         return std::all_of(at(id).kids.begin(), at(id).kids.end(), [&](NodeId kid) {
           return is(kid, Kind::kRelation) && at(kid).name[0] != '=' && at(kid).name[0] != '~';
         });
-      default: return false;
+      default:
+        return false;
     }
   }
 
@@ -522,7 +551,8 @@ class Comparer {
     std::complex<long double> first = 0;
     int valid = 0;
     for (int point = 0; point < kPoints; ++point) {
-      const auto ratio = evaluate<long double>(tree_, a, point, steps_) / evaluate<long double>(tree_, b, point, steps_);
+      const auto ratio =
+          evaluate<long double>(tree_, a, point, steps_) / evaluate<long double>(tree_, b, point, steps_);
       if (!std::isfinite(ratio.real()) || !std::isfinite(ratio.imag()) || std::abs(ratio) < 1e-12L) continue;
       if (valid++ == 0) {
         first = ratio;
@@ -546,7 +576,8 @@ class Comparer {
     const int points = has_variable(tree_, a) || has_variable(tree_, b) ? kPoints : 1;
     int valid = 0;
     for (int point = 0; point < points; ++point) {
-      const auto a2 = evaluate<long double>(tree_, a, point, steps_), b2 = evaluate<long double>(tree_, b, point, steps_);
+      const auto a2 = evaluate<long double>(tree_, a, point, steps_),
+                 b2 = evaluate<long double>(tree_, b, point, steps_);
       const std::complex<long double> a1 = evaluate<double>(tree_, a, point, steps_);
       const std::complex<long double> b1 = evaluate<double>(tree_, b, point, steps_);
       if (steps_->exhausted()) return Tri::kUnknown;
@@ -667,7 +698,7 @@ class Comparer {
     } else if (node.kind == Kind::kSymbol) {
       raw = node.name;
     } else if (node.kind == Kind::kEuler || node.kind == Kind::kImaginary) {
-      raw = node.kind == Kind::kEuler ? "e" : "i";
+      raw.push_back(node.kind == Kind::kEuler ? 'e' : 'i');
     } else if (node.kind == Kind::kProduct && node.name == "word") {
       for (const NodeId kid : node.kids) raw += words(kid);
       return raw;

@@ -14,13 +14,13 @@
 namespace throughline::answer {
 
 struct CompareOptions {
-  bool case_sensitive_text = true;     // "Evelyn" is not "evelyn"
-  bool inequality_for_interval = true; // a gold interval accepts the inequality that describes it
-  bool units_must_agree = true;        // two stated units that differ make two answers
-  bool percent_leniency = true;        // a gold percentage accepts the number before its sign
-  bool expressions_only = false;       // nothing but values and matrices compares (algebra systems called by others)
-  long double relative_tolerance = 0;  // constants so close are equal, if positive
-  int decimal_places = 6;              // where one side is a decimal: both are rounded to so many places
+  bool case_sensitive_text = true;      // "Evelyn" is not "evelyn"
+  bool inequality_for_interval = true;  // a gold interval accepts the inequality that describes it
+  bool units_must_agree = true;         // two stated units that differ make two answers
+  bool percent_leniency = true;         // a gold percentage accepts the number before its sign
+  bool expressions_only = false;        // nothing but values and matrices compares (algebra systems called by others)
+  long double relative_tolerance = 0;   // constants so close are equal, if positive
+  int decimal_places = 6;               // where one side is a decimal: both are rounded to so many places
 };
 
 struct Comparison {

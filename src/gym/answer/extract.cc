@@ -38,9 +38,9 @@ bool word_in(std::string_view text, std::string_view word) {
 // Does the text between two boxes say that the second takes the first one's place?
 bool replaces(std::string_view between) {
   static constexpr std::array<std::string_view, 22> kTurns = {
-      "so",    "wait",    "then",    "thus",   "hence",     "therefore", "finally", "final",   "actually",
-      "no",    "not",     "instead", "rather", "correction", "corrected", "sorry",   "mistake", "wrong",
-      "gives", "implies", "correct", "becomes"};
+      "so",       "wait",  "then",  "thus",    "hence",   "therefore",  "finally",   "final",
+      "actually", "no",    "not",   "instead", "rather",  "correction", "corrected", "sorry",
+      "mistake",  "wrong", "gives", "implies", "correct", "becomes"};
   const std::string low = to_lower(between);
   if (contains(low, "...") || contains(low, "\\implies") || contains(low, "\\therefore")) return true;
   return std::any_of(kTurns.begin(), kTurns.end(), [&](std::string_view word) { return word_in(low, word); });
@@ -132,7 +132,8 @@ bool number_at(std::string_view text, size_t i, NumberSpan* span) {
     return p - start;
   };
   std::string value;
-  if (i > 0 && text[i - 1] == '-' && (i < 2 || !(is_digit(text[i - 2]) || is_letter(text[i - 2]) || text[i - 2] == ')')))
+  if (i > 0 && text[i - 1] == '-' &&
+      (i < 2 || !(is_digit(text[i - 2]) || is_letter(text[i - 2]) || text[i - 2] == ')')))
     value = "-";
   const size_t first = digits(&value);
   if (first == 0 && !(text[p] == '.' && p + 1 < text.size() && is_digit(text[p + 1]))) return false;
@@ -292,8 +293,8 @@ std::optional<std::string> last_number_or_choice(std::string_view region, size_t
     }
     if (c >= 'A' && c <= 'J') {
       const bool left = i == 0 || !(is_letter(region[i - 1]) || is_digit(region[i - 1]) || region[i - 1] == '\\');
-      const bool right = i + 1 >= region.size() || !(is_letter(region[i + 1]) || is_digit(region[i + 1]) ||
-                                                     region[i + 1] == '\'');
+      const bool right =
+          i + 1 >= region.size() || !(is_letter(region[i + 1]) || is_digit(region[i + 1]) || region[i + 1] == '\'');
       const bool bracketed = i > 0 && region[i - 1] == '(' && i + 1 < region.size() && region[i + 1] == ')';
       const bool article = !bracketed && (c == 'A' || c == 'I') && i + 1 < region.size() && region[i + 1] == ' ';
       if (left && right && !article) {
@@ -315,8 +316,8 @@ std::optional<std::string> whole_answer(std::string_view region) {
   }
   if (!spans.empty()) return std::nullopt;
   // Prose: two words side by side, or one long word among numbers, that are neither functions, separators nor units.
-  static constexpr std::array<std::string_view, 9> kKnown = {"and", "or", "sqrt", "inf", "infty", "infinity",
-                                                             "percent", "pct", "log"};
+  static constexpr std::array<std::string_view, 9> kKnown = {"and",      "or",      "sqrt", "inf", "infty",
+                                                             "infinity", "percent", "pct",  "log"};
   size_t run = 0, last_word_end = std::string_view::npos;
   for (size_t i = 0; i <= s.size(); ++i) {
     if (i < s.size() && is_letter(s[i])) {
@@ -337,8 +338,8 @@ std::optional<std::string> whole_answer(std::string_view region) {
 }
 
 std::optional<std::string> anchored_answer(std::string_view region) {
-  static constexpr std::array<std::string_view, 6> kAnchors = {"answer is", "answer:", "answer is:", "####", "\na:",
-                                                               "answer**:"};
+  static constexpr std::array<std::string_view, 6> kAnchors = {
+      "answer is", "answer:", "answer is:", "####", "\na:", "answer**:"};
   const std::string low = to_lower(region);
   size_t best = std::string::npos, width = 0;
   for (const std::string_view anchor : kAnchors) {
@@ -351,7 +352,8 @@ std::optional<std::string> anchored_answer(std::string_view region) {
   if (best == std::string::npos && starts_with(low, "a:")) best = 0, width = 2;
   if (best == std::string::npos) return std::nullopt;
   std::string_view rest = region.substr(best + width);
-  while (!rest.empty() && (rest[0] == ':' || rest[0] == '*' || rest[0] == ' ' || rest[0] == '\n')) rest.remove_prefix(1);
+  while (!rest.empty() && (rest[0] == ':' || rest[0] == '*' || rest[0] == ' ' || rest[0] == '\n'))
+    rest.remove_prefix(1);
   if (rest.empty()) return std::nullopt;
   const std::string_view sentence = first_sentence(rest);
   const std::vector<Span> spans = find_mathematics(rest);

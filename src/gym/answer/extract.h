@@ -31,9 +31,9 @@ enum class ThinkRegion {
 std::optional<std::string_view> answer_region(std::string_view text, ThinkRegion region);
 
 struct BoxOptions {
-  size_t list_distance = 70;      // boxes at most so far apart may be one list
-  bool later_replaces = true;     // "... \boxed{17}, no, so \boxed{204}": the later box alone counts
-  bool fbox = true;               // \fbox{...} is a box, too
+  size_t list_distance = 70;   // boxes at most so far apart may be one list
+  bool later_replaces = true;  // "... \boxed{17}, no, so \boxed{204}": the later box alone counts
+  bool fbox = true;            // \fbox{...} is a box, too
 };
 
 // The last box, with those before it that form a list with it; joined by commas. nullopt: no complete box.

@@ -15,14 +15,14 @@ namespace {
 // Typical answers need 50 to 500 steps; at this bound the slowest input that fuzzing found stays below 10 ms
 // (fuzz/answer_fuzz.cc asserts it).
 constexpr int64_t kStepBudget = 20000;
-constexpr size_t kMaxAnswer = 2000;      // bytes; longer answers are undecided
+constexpr size_t kMaxAnswer = 2000;       // bytes; longer answers are undecided
 constexpr size_t kMaxLoggedAnswer = 500;  // of `extracted` and `normalized`
 
 enum class Grader { kAlgebra, kHendrycks, kPrm800k, kQwen, kDapo, kGsm8k };
 enum class Reading {
-  kBoxOnly,       // a complete box or nothing
-  kMathematics,   // a box, else the last mathematics between delimiters
-  kAnything,      // a box, "answer is" forms, mathematics, the last number or choice
+  kBoxOnly,      // a complete box or nothing
+  kMathematics,  // a box, else the last mathematics between delimiters
+  kAnything,     // a box, "answer is" forms, mathematics, the last number or choice
 };
 
 }  // namespace
@@ -50,24 +50,78 @@ CompareOptions delethink_compare() {
 
 const std::array<Profile, 9>& profiles() {
   static const std::array<Profile, 9> kProfiles = {{
-      {"rlvr", "lenient in where the answer stands: last box, \"answer is\" forms, last number or choice",
-       Grader::kAlgebra, ThinkRegion::kAfterLast, Reading::kAnything, {70, true, true}, {}, false},
-      {"rlvr-strict", "a closed box after the thinking, or no answer; the default reward", Grader::kAlgebra,
-       ThinkRegion::kAfterLast, Reading::kBoxOnly, {70, true, true}, {}, false},
-      {"paper:delethink", "Math-Verify as Delethink's trainer calls it (LaTeX only, after the first </think>)",
-       Grader::kAlgebra, ThinkRegion::kAfterFirst, Reading::kMathematics, {70, false, false}, delethink_compare(), true},
-      {"paper:delethink-train", "the same, and a response without </think> has no answer, as in training",
-       Grader::kAlgebra, ThinkRegion::kRequired, Reading::kMathematics, {70, false, false}, delethink_compare(), true},
-      {"paper:hendrycks", "is_equiv of Hendrycks' MATH: string equality after normalisation", Grader::kHendrycks,
-       ThinkRegion::kWhole, Reading::kBoxOnly, {70, false, false}, {}, false},
-      {"paper:prm800k", "grade_answer of PRM800K", Grader::kPrm800k, ThinkRegion::kWhole, Reading::kBoxOnly, {}, {},
+      {"rlvr",
+       "lenient in where the answer stands: last box, \"answer is\" forms, last number or choice",
+       Grader::kAlgebra,
+       ThinkRegion::kAfterLast,
+       Reading::kAnything,
+       {70, true, true},
+       {},
        false},
-      {"paper:qwen", "math_equal of Qwen2.5-Math, also used by RPC", Grader::kQwen, ThinkRegion::kWhole,
-       Reading::kAnything, {}, {}, false},
-      {"paper:dapo", "DAPO: the last \"Answer:\" line of the last 300 characters, string equality", Grader::kDapo,
-       ThinkRegion::kWhole, Reading::kAnything, {}, {}, false},
-      {"paper:gsm8k", "GSM8K: the last \"A: number\" or \"#### number\", string equality", Grader::kGsm8k,
-       ThinkRegion::kWhole, Reading::kAnything, {}, {}, false},
+      {"rlvr-strict",
+       "a closed box after the thinking, or no answer; the default reward",
+       Grader::kAlgebra,
+       ThinkRegion::kAfterLast,
+       Reading::kBoxOnly,
+       {70, true, true},
+       {},
+       false},
+      {"paper:delethink",
+       "Math-Verify as Delethink's trainer calls it (LaTeX only, after the first </think>)",
+       Grader::kAlgebra,
+       ThinkRegion::kAfterFirst,
+       Reading::kMathematics,
+       {70, false, false},
+       delethink_compare(),
+       true},
+      {"paper:delethink-train",
+       "the same, and a response without </think> has no answer, as in training",
+       Grader::kAlgebra,
+       ThinkRegion::kRequired,
+       Reading::kMathematics,
+       {70, false, false},
+       delethink_compare(),
+       true},
+      {"paper:hendrycks",
+       "is_equiv of Hendrycks' MATH: string equality after normalisation",
+       Grader::kHendrycks,
+       ThinkRegion::kWhole,
+       Reading::kBoxOnly,
+       {70, false, false},
+       {},
+       false},
+      {"paper:prm800k",
+       "grade_answer of PRM800K",
+       Grader::kPrm800k,
+       ThinkRegion::kWhole,
+       Reading::kBoxOnly,
+       {},
+       {},
+       false},
+      {"paper:qwen",
+       "math_equal of Qwen2.5-Math, also used by RPC",
+       Grader::kQwen,
+       ThinkRegion::kWhole,
+       Reading::kAnything,
+       {},
+       {},
+       false},
+      {"paper:dapo",
+       "DAPO: the last \"Answer:\" line of the last 300 characters, string equality",
+       Grader::kDapo,
+       ThinkRegion::kWhole,
+       Reading::kAnything,
+       {},
+       {},
+       false},
+      {"paper:gsm8k",
+       "GSM8K: the last \"A: number\" or \"#### number\", string equality",
+       Grader::kGsm8k,
+       ThinkRegion::kWhole,
+       Reading::kAnything,
+       {},
+       {},
+       false},
   }};
   return kProfiles;
 }
@@ -181,10 +235,17 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
   Steps steps(kStepBudget);
   std::optional<std::string> answer;
   switch (profile.grader) {
-    case Grader::kQwen: answer = qwen_extract(response); break;
-    case Grader::kDapo: answer = dapo_extract(response); break;
-    case Grader::kGsm8k: answer = gsm8k_extract(response); break;
-    default: answer = last_boxed_plain(response, profile.boxes.fbox);
+    case Grader::kQwen:
+      answer = qwen_extract(response);
+      break;
+    case Grader::kDapo:
+      answer = dapo_extract(response);
+      break;
+    case Grader::kGsm8k:
+      answer = gsm8k_extract(response);
+      break;
+    default:
+      answer = last_boxed_plain(response, profile.boxes.fbox);
   }
   if (!answer || trim(*answer).empty()) return result;
   result.verdict = Verdict::kWrong;
@@ -200,7 +261,9 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
       result.normalized = hendrycks_normalize(*answer);
       right = result.normalized == hendrycks_normalize(gold_text);
       break;
-    case Grader::kPrm800k: right = prm800k_equal(gold_text, *answer, &steps, &result.normalized); break;
+    case Grader::kPrm800k:
+      right = prm800k_equal(gold_text, *answer, &steps, &result.normalized);
+      break;
     case Grader::kQwen:
       result.normalized = *answer;
       right = qwen_equal(qwen_normalize(gold_text), *answer, &steps);
@@ -224,9 +287,12 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
 
 std::string_view verdict_name(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kRight: return "right";
-    case Verdict::kWrong: return "wrong";
-    default: return "no_answer";
+    case Verdict::kRight:
+      return "right";
+    case Verdict::kWrong:
+      return "wrong";
+    default:
+      return "no_answer";
   }
 }
 

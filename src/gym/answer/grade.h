@@ -1,9 +1,9 @@
 // Grades a response against a gold answer: right, wrong, or no answer.
 //
-// Pure and thread-safe: no clock, no locale, no globals; the same arguments give the same Grade on every machine. Work is
-// bounded by a step budget; when it runs out, or when neither exact nor numeric comparison can tell, the verdict is kWrong
-// with `undecided` set, to be logged apart. Never throws on any input; texts may hold any bytes.
-// Profiles and policies: docs/verifier.md; background: Math-Verify, PRM800K, Qwen2.5-Math and others, as named there.
+// Pure and thread-safe: no clock, no locale, no globals; the same arguments give the same Grade on every machine. Work
+// is bounded by a step budget; when it runs out, or when neither exact nor numeric comparison can tell, the verdict is
+// kWrong with `undecided` set, to be logged apart. Never throws on any input; texts may hold any bytes. Profiles and
+// policies: docs/verifier.md; background: Math-Verify, PRM800K, Qwen2.5-Math and others, as named there.
 #pragma once
 
 #include <cstdint>

@@ -22,7 +22,7 @@ constexpr size_t kLinesPerTurn = 64;  // what a thread takes at once
 struct Line {
   int64_t number = 0;
   bool too_long = false;
-  std::string text;    // in: JSON; out: JSON
+  std::string text;  // in: JSON; out: JSON
   Grade grade;
   bool failed = false;
 };
@@ -59,7 +59,8 @@ void grade_line(const Profile& profile, Line* line) {
   const std::string where = "line " + std::to_string(line->number);
   auto json = parse_json(line->text, where);
   if (!json.ok()) return fail(line, nullptr, json.error().line());
-  if (!json->is_object()) return fail(line, nullptr, where + ": is not an object; write {\"id\",\"gold\",\"response\"}");
+  if (!json->is_object())
+    return fail(line, nullptr, where + ": is not an object; write {\"id\",\"gold\",\"response\"}");
   const Json id = json->contains("id") ? (*json)["id"] : Json(nullptr);
   for (const char* key : {"gold", "response"}) {
     if (!json->contains(key)) return fail(line, id, where + ": has no \"" + key + "\"");

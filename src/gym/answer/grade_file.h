@@ -2,8 +2,8 @@
 // "steps"} out, in the same order, with "undecided": true where that is so.
 //
 // Streams: memory does not grow with the file. `gold` may be a string or a number. A line that cannot be graded gives
-// {"id" or null, "line", "error"} and is counted; the run goes on. Threads grade a block of lines at a time; verdicts do
-// not depend on their number. "-" names the standard streams.
+// {"id" or null, "line", "error"} and is counted; the run goes on. Threads grade a block of lines at a time; verdicts
+// do not depend on their number. "-" names the standard streams.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct GradeFileOptions {
   std::string profile = "rlvr-strict";
   std::string input = "-";
   std::string output = "-";
-  int threads = 0;                               // 0: one for each processor
-  size_t max_line_bytes = size_t{64} << 20;      // longer lines are errors
+  int threads = 0;                           // 0: one for each processor
+  size_t max_line_bytes = size_t{64} << 20;  // longer lines are errors
 };
 
 struct GradeFileSummary {

@@ -162,34 +162,34 @@ static_assert(std::is_sorted(kCommands.begin(), kCommands.end(),
 
 // Commands without any effect on the value.
 constexpr std::array<std::string_view, 24> kInvisible = {
-    "Big",       "Bigg",   "Bigl",     "Bigr",         "big",   "bigg",     "biggl",     "biggr",
-    "bigl",      "bigr",   "boxed",    "displaystyle", "fbox",  "left",     "limits",    "middle",
-    "nolimits",  "phantom", "qquad",   "quad",         "right", "rm",       "textstyle", "thinspace"};
+    "Big",      "Bigg",    "Bigl",  "Bigr",         "big",   "bigg", "biggl",     "biggr",
+    "bigl",     "bigr",    "boxed", "displaystyle", "fbox",  "left", "limits",    "middle",
+    "nolimits", "phantom", "qquad", "quad",         "right", "rm",   "textstyle", "thinspace"};
 
 constexpr std::array<std::string_view, 22> kTextCommands = {
-    "bf",     "emph",   "hbox",   "mathbb", "mathbf", "mathcal", "mathit",     "mathrm",  "mathsf",   "mathtt", "mbox",
-    "operatorname", "text", "textbf", "textit", "textnormal", "textrm", "textsc", "textsf", "texttt", "textup", "vec"};
+    "bf",           "emph", "hbox",   "mathbb", "mathbf",     "mathcal", "mathit", "mathrm", "mathsf", "mathtt", "mbox",
+    "operatorname", "text", "textbf", "textit", "textnormal", "textrm",  "textsc", "textsf", "texttt", "textup", "vec"};
 
 // Plain words that act like the command of the same name.
 constexpr std::array<std::string_view, 20> kPlainFunctions = {
-    "arccos", "arcsin", "arctan", "cos", "cosh", "cot", "csc", "exp", "gcd", "lcm",
+    "arccos", "arcsin", "arctan", "cos", "cosh", "cot", "csc",  "exp",  "gcd", "lcm",
     "ln",     "log",    "max",    "min", "sec",  "sin", "sinh", "sqrt", "tan", "tanh"};
 
 // Unicode signs, as UTF-8.
 constexpr std::array kUnicode = {
-    Spelling{"π", TokenKind::kCommand, 0, "pi"},       Spelling{"∞", TokenKind::kCommand, 0, "infty"},
-    Spelling{"√", TokenKind::kCommand, 0, "sqrt"},     Spelling{"∅", TokenKind::kCommand, 0, "emptyset"},
-    Spelling{"×", TokenKind::kSymbol, '*', ""},        Spelling{"·", TokenKind::kSymbol, '*', ""},
-    Spelling{"⋅", TokenKind::kSymbol, '*', ""},        Spelling{"÷", TokenKind::kSymbol, '/', ""},
-    Spelling{"−", TokenKind::kSymbol, '-', ""},        Spelling{"–", TokenKind::kSymbol, '-', ""},
-    Spelling{"±", TokenKind::kSymbol, 'P', ""},        Spelling{"≤", TokenKind::kSymbol, 'l', ""},
-    Spelling{"≥", TokenKind::kSymbol, 'g', ""},        Spelling{"≠", TokenKind::kSymbol, 'n', ""},
-    Spelling{"≈", TokenKind::kSymbol, '~', ""},        Spelling{"∈", TokenKind::kSymbol, 'e', ""},
-    Spelling{"∪", TokenKind::kSymbol, 'U', ""},        Spelling{"∩", TokenKind::kSymbol, 'I', ""},
-    Spelling{"°", TokenKind::kSymbol, 'D', ""},        Spelling{"€", TokenKind::kSymbol, '$', "euro"},
-    Spelling{"£", TokenKind::kSymbol, '$', "pound"},   Spelling{"¥", TokenKind::kSymbol, '$', "yen"},
-    Spelling{"，", TokenKind::kSymbol, ',', ""},       Spelling{"θ", TokenKind::kLetter, 0, "theta"},
-    Spelling{"α", TokenKind::kLetter, 0, "alpha"},     Spelling{"β", TokenKind::kLetter, 0, "beta"},
+    Spelling{"π", TokenKind::kCommand, 0, "pi"},     Spelling{"∞", TokenKind::kCommand, 0, "infty"},
+    Spelling{"√", TokenKind::kCommand, 0, "sqrt"},   Spelling{"∅", TokenKind::kCommand, 0, "emptyset"},
+    Spelling{"×", TokenKind::kSymbol, '*', ""},      Spelling{"·", TokenKind::kSymbol, '*', ""},
+    Spelling{"⋅", TokenKind::kSymbol, '*', ""},      Spelling{"÷", TokenKind::kSymbol, '/', ""},
+    Spelling{"−", TokenKind::kSymbol, '-', ""},      Spelling{"–", TokenKind::kSymbol, '-', ""},
+    Spelling{"±", TokenKind::kSymbol, 'P', ""},      Spelling{"≤", TokenKind::kSymbol, 'l', ""},
+    Spelling{"≥", TokenKind::kSymbol, 'g', ""},      Spelling{"≠", TokenKind::kSymbol, 'n', ""},
+    Spelling{"≈", TokenKind::kSymbol, '~', ""},      Spelling{"∈", TokenKind::kSymbol, 'e', ""},
+    Spelling{"∪", TokenKind::kSymbol, 'U', ""},      Spelling{"∩", TokenKind::kSymbol, 'I', ""},
+    Spelling{"°", TokenKind::kSymbol, 'D', ""},      Spelling{"€", TokenKind::kSymbol, '$', "euro"},
+    Spelling{"£", TokenKind::kSymbol, '$', "pound"}, Spelling{"¥", TokenKind::kSymbol, '$', "yen"},
+    Spelling{"，", TokenKind::kSymbol, ',', ""},     Spelling{"θ", TokenKind::kLetter, 0, "theta"},
+    Spelling{"α", TokenKind::kLetter, 0, "alpha"},   Spelling{"β", TokenKind::kLetter, 0, "beta"},
     Spelling{"ℝ", TokenKind::kCommand, 0, "reals"},
 };
 
@@ -257,13 +257,16 @@ class Lexer {
     if (starts("**")) return symbol('^', 2), true;
     if (starts("{,}")) return symbol(',', 3), true;
     switch (c) {
-      case '(': case '[':
+      case '(':
+      case '[':
         brackets_.push_back(c);
         return symbol(c, 1), true;
-      case ')': case ']':
+      case ')':
+      case ']':
         if (!brackets_.empty()) brackets_.pop_back();
         return symbol(c, 1), true;
-      case '{': case '}': {
+      case '{':
+      case '}': {
         if (c == '{') {
           brackets_.push_back(c);
         } else if (!brackets_.empty()) {
@@ -277,12 +280,29 @@ class Lexer {
         }
         ++at_;
         return true;
-      case '.': case '"': case '`':
+      case '.':
+      case '"':
+      case '`':
         ++at_;  // a full stop at the end, quotes
         space_ = true;
         return true;
-      case '|': case ',': case ';': case ':': case '+': case '-': case '*': case '/': case '^': case '_': case '=':
-      case '<': case '>': case '!': case '%': case '&': case '\'':
+      case '|':
+      case ',':
+      case ';':
+      case ':':
+      case '+':
+      case '-':
+      case '*':
+      case '/':
+      case '^':
+      case '_':
+      case '=':
+      case '<':
+      case '>':
+      case '!':
+      case '%':
+      case '&':
+      case '\'':
         return symbol(c, 1), true;
       default:
         emit(TokenKind::kUnknown, c, "");
@@ -450,13 +470,26 @@ class Lexer {
         if (!brackets_.empty()) brackets_.pop_back();
         emit(TokenKind::kSymbol, 'R', "");
         break;
-      case '%': emit(TokenKind::kSymbol, '%', ""); break;
-      case '$': emit(TokenKind::kSymbol, '$', "dollar"); break;
-      case '|': emit(TokenKind::kSymbol, '|', ""); break;
-      case '&': emit(TokenKind::kSymbol, ',', ""); break;
-      case '_': emit(TokenKind::kUnknown, '_', ""); break;
-      case '\0': at_ = text_.size(); break;
-      default: space_ = true;  // \, \; \: \! "\ " \( \) \[ \]: space or delimiters
+      case '%':
+        emit(TokenKind::kSymbol, '%', "");
+        break;
+      case '$':
+        emit(TokenKind::kSymbol, '$', "dollar");
+        break;
+      case '|':
+        emit(TokenKind::kSymbol, '|', "");
+        break;
+      case '&':
+        emit(TokenKind::kSymbol, ',', "");
+        break;
+      case '_':
+        emit(TokenKind::kUnknown, '_', "");
+        break;
+      case '\0':
+        at_ = text_.size();
+        break;
+      default:
+        space_ = true;  // \, \; \: \! "\ " \( \) \[ \]: space or delimiters
     }
     return true;
   }

@@ -14,14 +14,14 @@ namespace throughline::answer {
 
 enum class TokenKind : uint8_t {
   kEnd,
-  kNumber,     // text: digits, perhaps one '.'
-  kLetter,     // one variable: "x", "alpha"
-  kWord,       // two or more letters in a row, outside of commands
-  kCommand,    // a known function or structure: "frac", "sqrt", "sin", "begin"
-  kText,       // the words of \text{...}
-  kSymbol,     // one character in `op`: ( ) [ ] { } | , ; : + - * / ^ _ = < > ! % & '
-               // or a letter code: L \{  R \}  l <=  g >=  n !=  ~ approx  e in  P ±  M ∓  U union  I intersection
-               // S setminus  B mid  N row end  D degree  $ currency  A absolute bar
+  kNumber,   // text: digits, perhaps one '.'
+  kLetter,   // one variable: "x", "alpha"
+  kWord,     // two or more letters in a row, outside of commands
+  kCommand,  // a known function or structure: "frac", "sqrt", "sin", "begin"
+  kText,     // the words of \text{...}
+  kSymbol,   // one character in `op`: ( ) [ ] { } | , ; : + - * / ^ _ = < > ! % & '
+             // or a letter code: L \{  R \}  l <=  g >=  n !=  ~ approx  e in  P ±  M ∓  U union  I intersection
+             // S setminus  B mid  N row end  D degree  $ currency  A absolute bar
   kUnknown,
 };
 

@@ -91,11 +91,16 @@ std::complex<T> evaluate(const Tree& tree, NodeId id, int point, Steps* steps) {
   const Node& node = tree[id];
   const auto kid = [&](size_t i) { return evaluate<T>(tree, node.kids[i], point, steps); };
   switch (node.kind) {
-    case Kind::kNumber: return {static_cast<T>(node.number.to_long_double()), 0};
-    case Kind::kSymbol: return {sample<T>(node.name, point), 0};
-    case Kind::kPi: return {std::numbers::pi_v<T>, 0};
-    case Kind::kEuler: return {std::numbers::e_v<T>, 0};
-    case Kind::kImaginary: return {0, 1};
+    case Kind::kNumber:
+      return {static_cast<T>(node.number.to_long_double()), 0};
+    case Kind::kSymbol:
+      return {sample<T>(node.name, point), 0};
+    case Kind::kPi:
+      return {std::numbers::pi_v<T>, 0};
+    case Kind::kEuler:
+      return {std::numbers::e_v<T>, 0};
+    case Kind::kImaginary:
+      return {0, 1};
     case Kind::kSum: {
       std::complex<T> sum = 0;
       for (size_t i = 0; i < node.kids.size(); ++i) sum += kid(i);
@@ -106,7 +111,8 @@ std::complex<T> evaluate(const Tree& tree, NodeId id, int point, Steps* steps) {
       for (size_t i = 0; i < node.kids.size(); ++i) product *= kid(i);
       return product;
     }
-    case Kind::kNegate: return -kid(0);
+    case Kind::kNegate:
+      return -kid(0);
     case Kind::kInverse: {
       const std::complex<T> x = kid(0);
       return x == std::complex<T>(0) ? undefined<T>() : std::complex<T>(1) / x;
@@ -122,10 +128,12 @@ std::complex<T> evaluate(const Tree& tree, NodeId id, int point, Steps* steps) {
       }
       return power(inside, std::complex<T>(1) / index);
     }
-    case Kind::kFunction: return fold_function<T>(tree, node, point, steps);
+    case Kind::kFunction:
+      return fold_function<T>(tree, node, point, steps);
     case Kind::kFactorial: {
       const std::complex<T> x = kid(0);
-      return is_real(x) && x.real() > -1 && x.real() < 1000 ? std::complex<T>(std::tgamma(x.real() + 1)) : undefined<T>();
+      return is_real(x) && x.real() > -1 && x.real() < 1000 ? std::complex<T>(std::tgamma(x.real() + 1))
+                                                            : undefined<T>();
     }
     case Kind::kBinomial: {
       const std::complex<T> n = kid(0), k = kid(1);
@@ -133,10 +141,14 @@ std::complex<T> evaluate(const Tree& tree, NodeId id, int point, Steps* steps) {
       // Not lgamma: it writes the global `signgam`.
       return {std::tgamma(n.real() + 1) / (std::tgamma(k.real() + 1) * std::tgamma(n.real() - k.real() + 1)), 0};
     }
-    case Kind::kAbsolute: return {std::abs(kid(0)), 0};
-    case Kind::kPercent: return kid(0) / static_cast<T>(100);
-    case Kind::kUnit: return kid(0);
-    default: return undefined<T>();
+    case Kind::kAbsolute:
+      return {std::abs(kid(0)), 0};
+    case Kind::kPercent:
+      return kid(0) / static_cast<T>(100);
+    case Kind::kUnit:
+      return kid(0);
+    default:
+      return undefined<T>();
   }
 }
 

@@ -33,9 +33,7 @@ class Parser {
   };
 
   const Token& peek(size_t ahead = 0) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
-  bool is(char op, size_t ahead = 0) const {
-    return peek(ahead).kind == TokenKind::kSymbol && peek(ahead).op == op;
-  }
+  bool is(char op, size_t ahead = 0) const { return peek(ahead).kind == TokenKind::kSymbol && peek(ahead).op == op; }
   bool is_command(std::string_view name, size_t ahead = 0) const {
     return peek(ahead).kind == TokenKind::kCommand && peek(ahead).text == name;
   }
@@ -89,7 +87,14 @@ class Parser {
   char relation_code() const {
     if (peek().kind != TokenKind::kSymbol) return 0;
     switch (peek().op) {
-      case '=': case '<': case '>': case 'l': case 'g': case 'n': case '~': case 'e':
+      case '=':
+      case '<':
+      case '>':
+      case 'l':
+      case 'g':
+      case 'n':
+      case '~':
+      case 'e':
         return peek().op;
       default:
         return 0;
@@ -195,7 +200,9 @@ class Parser {
   bool starts_factor() const {
     const Token& token = peek();
     switch (token.kind) {
-      case TokenKind::kNumber: case TokenKind::kLetter: case TokenKind::kWord:
+      case TokenKind::kNumber:
+      case TokenKind::kLetter:
+      case TokenKind::kWord:
         return true;
       case TokenKind::kCommand:
         return token.text != "end" && token.text != "rfloor" && token.text != "rceil";
@@ -447,9 +454,12 @@ class Parser {
     if (failed_) return kNoNode;
     const Token& token = peek();
     switch (token.kind) {
-      case TokenKind::kNumber: return take_number();
-      case TokenKind::kLetter: return letter();
-      case TokenKind::kWord: return word();
+      case TokenKind::kNumber:
+        return take_number();
+      case TokenKind::kLetter:
+        return letter();
+      case TokenKind::kWord:
+        return word();
       case TokenKind::kText: {
         std::string words = token.text;
         advance();
@@ -459,14 +469,22 @@ class Parser {
         }
         return add(Kind::kText, {}, std::move(words));
       }
-      case TokenKind::kCommand: return command();
+      case TokenKind::kCommand:
+        return command();
       case TokenKind::kSymbol:
         switch (token.op) {
-          case '(': case '[': return bracket();
-          case '{': return group();
-          case 'L': return set();
-          case '|': return absolute();
-          case '-': case '+': return signed_power();
+          case '(':
+          case '[':
+            return bracket();
+          case '{':
+            return group();
+          case 'L':
+            return set();
+          case '|':
+            return absolute();
+          case '-':
+          case '+':
+            return signed_power();
           case '$': {
             const std::string currency = token.text;
             advance();
@@ -474,9 +492,11 @@ class Parser {
             if (failed_) return kNoNode;
             return add(Kind::kUnit, {value}, canonical_unit(currency));
           }
-          default: return fail();
+          default:
+            return fail();
         }
-      default: return fail();
+      default:
+        return fail();
     }
   }
 
@@ -665,7 +685,8 @@ class Parser {
         if (failed_) return kNoNode;
         factors.push_back(add(Kind::kNegate, {inner}));
       }
-      while (!failed_ && starts_factor() && !(peek().kind == TokenKind::kCommand && !factors.empty() && is_function())) {
+      while (!failed_ && starts_factor() &&
+             !(peek().kind == TokenKind::kCommand && !factors.empty() && is_function())) {
         if (peek().kind == TokenKind::kWord && !factors.empty()) break;
         factors.push_back(power());
         if (is('/') && !factors.empty() && !failed_) {  // \sin \pi/6
@@ -694,9 +715,9 @@ class Parser {
   }
 
   bool is_function() const {
-    static constexpr std::array<std::string_view, 18> kNames = {
-        "arccos", "arcsin", "arctan", "cos", "cosh", "cot", "csc", "exp", "gcd",
-        "lcm",    "lg",     "ln",     "log", "sec",  "sin", "sinh", "tan", "tanh"};
+    static constexpr std::array<std::string_view, 18> kNames = {"arccos", "arcsin", "arctan", "cos",  "cosh", "cot",
+                                                                "csc",    "exp",    "gcd",    "lcm",  "lg",   "ln",
+                                                                "log",    "sec",    "sin",    "sinh", "tan",  "tanh"};
     return std::find(kNames.begin(), kNames.end(), peek().text) != kNames.end();
   }
 

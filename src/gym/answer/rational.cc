@@ -282,7 +282,8 @@ Rational Rational::pow(int64_t exponent) const {
   auto base = widen();
   // |base| is at least 2 or a proper fraction: the result has about bits * exponent bits.
   const int64_t bits = static_cast<int64_t>(std::max(mpz_sizeinbase(mpq_numref(base->get()), 2),
-                                                     mpz_sizeinbase(mpq_denref(base->get()), 2))) - 1;
+                                                     mpz_sizeinbase(mpq_denref(base->get()), 2))) -
+                       1;
   if (exponent > kMaxBits || bits * exponent > kMaxBits) return invalid();
   auto result = std::make_unique<BigRational>();
   mpz_pow_ui(mpq_numref(result->get()), mpq_numref(base->get()), static_cast<unsigned long>(exponent));

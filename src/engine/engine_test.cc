@@ -1,0 +1,306 @@
+#include "engine/engine.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include "base/files.h"
+#include "engine/engine_fixture.h"
+
+namespace throughline {
+namespace {
+
+const std::string kTiny = THROUGHLINE_SOURCE_DIR "/tests/golden/model/qwen2-gqa-tied";
+const std::string kStories = THROUGHLINE_SOURCE_DIR "/models/stories260K";
+
+const std::vector<std::string> kPolicies = {"full",
+                                            "rpc:interval=16,ratio=4,window=4",
+                                            "rpc:interval=16,ratio=4,window=4,mode=reference",
+                                            "rpc:interval=16,ratio=2,window=4,aggregation=group,budget=60",
+                                            "random:budget=48,interval=8,window=8",
+                                            "recency:budget=40",
+                                            "snapkv:form=1,budget=44,interval=8,window=4",
+                                            "snapkv:form=2,budget=44,interval=8,window=4",
+                                            "rkv:budget=44,interval=8,window=4",
+                                            "h2o:budget=40,recent=8",
+                                            "tova:budget=40",
+                                            "streaming:budget=40,sinks=4",
+                                            "streaming:budget=40,sinks=4,rotate=cache"};
+
+// Bits, not values: what --exact promises.
+std::vector<std::pair<int32_t, float>> fingerprint(const Trace& trace) {
+  std::vector<std::pair<int32_t, float>> out;
+  for (const auto& chunk : trace.chunks) {
+    for (const auto& draw : chunk.draws)
+      out.emplace_back(draw.id, draw.logprob == draw.logprob ? draw.logprob : -1e30F);
+  }
+  return out;
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  EngineTest() : model_(TinyModel::load(kTiny)), vocab_(model_.decoder->config().vocab) {}
+  Request request(int64_t prompt, int64_t tokens, const std::string& kv = "full",
+                  const std::string& think = "longcot") const {
+    auto out = greedy_request(random_prompt(prompt, vocab_, 7), tokens, kv, think);
+    out.sampling.logprobs = 0;
+    return out;
+  }
+  TinyModel model_;
+  int64_t vocab_;
+};
+
+TEST(Stories260K, ReproducesItsPublishedText) {
+  const TinyModel model = TinyModel::load(kStories);
+  const auto tokenizer = Tokenizer::load(kStories).value();
+  const auto engine = Engine::create(model.decoder.get(), tokenizer.get(), model.eos_ids, {}).value();
+  const Json golden =
+      read_json_file(THROUGHLINE_SOURCE_DIR "/tests/golden/model/stories260K/golden_greedy.json").value();
+  const auto tokens = golden["tokens"].get<std::vector<int32_t>>();
+  const auto result = run_one(*engine, greedy_request({tokens[0]}, 200));
+  EXPECT_EQ(result.trace.token_ids(), std::vector<int32_t>(tokens.begin() + 1, tokens.begin() + 201));
+  EXPECT_EQ(result.text->substr(0, 57), "Once upon a time, there was a little girl named Lily. She");
+}
+
+TEST_F(EngineTest, ABudgetNeverReachedIsFullBitForBit) {
+  const auto engine = model_.engine({.exact = true});
+  const auto full = fingerprint(run_one(*engine, request(20, 150)).trace);
+  for (const char* kv : {"rpc:interval=8,ratio=1,window=4", "rpc:interval=1024", "random:budget=500",
+                         "recency:budget=500", "snapkv:budget=500,form=1", "snapkv:budget=500,form=2", "rkv:budget=500",
+                         "h2o:budget=500,recent=8", "tova:budget=500", "streaming:budget=500"}) {
+    EXPECT_EQ(fingerprint(run_one(*engine, request(20, 150, kv)).trace), full) << kv;
+  }
+}
+
+TEST_F(EngineTest, CacheSizeFollowsTheRule) {
+  // prompt + N*P/c + R after the N-th event, P more just before the next.
+  const auto engine = model_.engine();
+  const auto result = run_one(*engine, request(20, 200, "rpc:interval=32,ratio=4,window=8"));
+  const auto& kv = result.kv[0];
+  ASSERT_EQ(kv.records.size(), 5u);
+  for (size_t n = 1; n <= kv.records.size(); ++n) {
+    EXPECT_EQ(kv.records[n - 1].decoded, static_cast<int64_t>(32 * n + 8));
+    EXPECT_EQ(kv.records[n - 1].kept, static_cast<int64_t>(20 + n * 32 / 4 + 8));
+  }
+  EXPECT_EQ(kv.stats.final_tokens, 20 + 5 * 8 + 8 + (199 - 168));
+  EXPECT_EQ(kv.stats.peak_tokens, kv.stats.final_tokens);  // more than the 20 + 4 * 8 + 8 + 32 before the fifth event
+  EXPECT_EQ(engine->stats().used_pages, engine->stats().shared_prefix_pages);
+}
+
+TEST_F(EngineTest, DelethinkIsAHandDrivenLoopUnderEveryPolicy) {
+  for (const auto& kv : kPolicies) {
+    const auto engine = model_.engine({.exact = true});
+    const auto result = run_one(*engine, request(12, 1000, kv, "delethink:chunk=80,carry=40,head=8,max_chunks=5"));
+    EXPECT_EQ(result.trace.finish, FinishDetail::kMaxChunks);
+    ASSERT_EQ(result.trace.chunks.size(), 5u);
+    std::vector<int32_t> query = random_prompt(12, vocab_, 7), head, tail, prompt = query;
+    int64_t peak = 0;
+    for (int chunk = 0; chunk < 5; ++chunk) {
+      const auto alone = model_.engine({.prefix_cache = false, .exact = true});
+      auto plain = greedy_request(prompt, chunk == 0 ? 80 : 40, kv);
+      // The draws of `random` are keyed by the tokens generated in the whole trace; a lone generation cannot know them.
+      if (kv.rfind("random", 0) == 0 && chunk > 0) break;
+      const auto response = run_one(*alone, std::move(plain)).trace.token_ids();
+      EXPECT_EQ(result.trace.chunks[chunk].prompt_ids, prompt) << kv << " chunk " << chunk;
+      EXPECT_EQ(result.trace.chunks[chunk].token_ids, response) << kv << " chunk " << chunk;
+      if (chunk == 0) head.assign(response.begin(), response.begin() + 8);
+      tail.insert(tail.end(), response.begin(), response.end());
+      tail.erase(tail.begin(), tail.end() - 32);
+      prompt = query;
+      prompt.insert(prompt.end(), head.begin(), head.end());
+      prompt.insert(prompt.end(), tail.begin(), tail.end());
+      if (chunk < 2) peak = std::max(peak, result.kv[chunk].stats.peak_tokens);
+    }
+    for (const auto& chunk : result.kv) EXPECT_LE(chunk.stats.peak_tokens, std::max<int64_t>(peak, 12 + 80 - 1)) << kv;
+  }
+}
+
+TEST_F(EngineTest, PreemptionChangesNothing) {
+  // Room for about one and a half sequences: the younger ones are parked or replayed over and over.
+  for (const int64_t park : {int64_t{0}, int64_t{1} << 30}) {
+    for (const auto& kv : kPolicies) {
+      std::vector<Request> requests;
+      for (int i = 0; i < 4; ++i) {
+        requests.push_back(greedy_request(random_prompt(10 + 3 * i, vocab_, i), 120, kv));
+        requests.back().sampling.logprobs = 0;
+        requests.back().sampling.temperature = 0.7 * (i % 2);
+      }
+      const auto roomy = model_.engine({.exact = true});
+      const auto tight = model_.engine(
+          {.kv_memory_bytes = model_.kv_bytes(160), .park_memory_bytes = park, .page_tokens = 16, .exact = true});
+      const auto want = run_all(*roomy, requests);
+      const auto have = run_all(*tight, requests);
+      int64_t preemptions = 0;
+      for (int i = 0; i < 4; ++i) {
+        EXPECT_EQ(fingerprint(have[i].trace), fingerprint(want[i].trace)) << kv << " park " << park << " request " << i;
+        EXPECT_EQ(have[i].kv[0].stats.attended_sum, want[i].kv[0].stats.attended_sum) << kv;
+        EXPECT_EQ(have[i].kv[0].records.size(), want[i].kv[0].records.size()) << kv;
+        preemptions += have[i].preemptions;
+      }
+      EXPECT_GT(preemptions, 0) << kv;
+      EXPECT_EQ(tight->stats().used_pages, tight->stats().shared_prefix_pages);
+      if (park > 0) {
+        EXPECT_GT(tight->stats().preemptions_parked, 0);
+      }
+    }
+  }
+}
+
+TEST_F(EngineTest, ThreadsAndNeighboursDoNotMatterUnderExact) {
+  const auto engine = model_.engine({.prefill_slice_tokens = 9, .exact = true});
+  const auto lone = model_.engine({.exact = true});
+  std::vector<Request> requests;
+  for (int i = 0; i < 9; ++i) {
+    requests.push_back(greedy_request(random_prompt(1 + 7 * i, vocab_, i), 60, kPolicies[i]));
+    requests.back().sampling.logprobs = 3;
+    requests.back().sampling.temperature = 1;
+    requests.back().sampling.seed = i;
+  }
+  const auto together = run_all(*engine, requests);
+  for (int i = 0; i < 9; ++i)
+    EXPECT_EQ(fingerprint(together[i].trace), fingerprint(run_one(*lone, requests[i]).trace)) << i;
+}
+
+TEST_F(EngineTest, SamplesOfOneRequestDifferAndRepeat) {
+  const auto draw = [&](uint64_t seed) {
+    const auto engine = model_.engine();
+    auto many = request(10, 20);
+    many.samples = 3;
+    many.sampling.temperature = 1;
+    many.sampling.seed = seed;
+    std::map<int64_t, std::vector<int32_t>> out;
+    many.on_finish = [&](SampleResult result) { out[result.sample] = result.trace.token_ids(); };
+    EXPECT_TRUE(engine->submit(std::move(many), "x").ok());
+    engine->run_until_idle();
+    return out;
+  };
+  const auto first = draw(5);
+  ASSERT_EQ(first.size(), 3u);
+  EXPECT_NE(first.at(0), first.at(1));
+  EXPECT_EQ(first, draw(5));
+  EXPECT_NE(first, draw(6));
+}
+
+TEST_F(EngineTest, SharedPromptPagesAreFoundAgain) {
+  const auto engine = model_.engine({.page_tokens = 16, .exact = true});
+  const auto first = run_one(*engine, request(100, 10));
+  EXPECT_EQ(engine->stats().prefix_hit_tokens, 0);
+  const auto second = run_one(*engine, request(100, 10, "snapkv:form=1,budget=40,interval=4,window=4,protect=none"));
+  EXPECT_EQ(engine->stats().prefix_hit_tokens, 96);
+  EXPECT_GT(second.kv[0].stats.evicted_tokens, 0);  // evicted inside the shared pages, which must not change them
+  EXPECT_EQ(fingerprint(run_one(*engine, request(100, 10)).trace), fingerprint(first.trace));
+  EXPECT_EQ(run_one(*engine, request(100, 10, "h2o:budget=200,recent=4")).trace.token_ids(), first.trace.token_ids());
+  EXPECT_EQ(engine->stats().prefix_hit_tokens, 192);  // h2o needs the prefill's attention and takes no hits
+}
+
+TEST_F(EngineTest, EndsByCancelDeadlineMemoryAndContext) {
+  const auto engine = model_.engine({.kv_memory_bytes = model_.kv_bytes(64), .max_context = 60, .page_tokens = 16});
+  SampleResult result;
+  auto cancelled = request(5, 1000);
+  cancelled.on_finish = [&](SampleResult r) { result = std::move(r); };
+  const auto ticket = engine->submit(std::move(cancelled), "x").value();
+  for (int i = 0; i < 10; ++i) engine->step();
+  engine->cancel(ticket, FinishDetail::kDisconnect);
+  engine->run_until_idle();
+  EXPECT_EQ(result.trace.finish, FinishDetail::kDisconnect);
+  EXPECT_EQ(result.trace.tokens(), 10);
+
+  auto late = request(5, 1000);
+  late.deadline = std::chrono::steady_clock::now();
+  EXPECT_EQ(run_one(*engine, std::move(late)).trace.finish, FinishDetail::kDeadline);
+  const auto context = run_one(*engine, request(5, 1000));
+  EXPECT_EQ(context.trace.finish, FinishDetail::kContext);
+  EXPECT_EQ(context.trace.tokens(), 60 - 5 + 1);
+
+  const auto small = model_.engine({.kv_memory_bytes = model_.kv_bytes(32), .page_tokens = 16});
+  const auto starved = run_one(*small, request(5, 1000));
+  EXPECT_EQ(starved.trace.finish, FinishDetail::kKvMemory);
+  EXPECT_EQ(starved.trace.tokens(), 32 - 5 + 1);
+  EXPECT_NE(starved.error.find("--kv-memory"), std::string::npos);
+  EXPECT_EQ(run_one(*small, request(40, 5)).trace.finish, FinishDetail::kKvMemory);
+  EXPECT_EQ(small->stats().used_pages, small->stats().shared_prefix_pages);
+}
+
+TEST_F(EngineTest, RefusesWhatCannotRun) {
+  const auto engine = model_.engine({.max_context = 64});
+  const auto line = [&](Request request) {
+    const auto ticket = engine->submit(std::move(request), "in.jsonl line 3");
+    return ticket.ok() ? std::string("accepted") : ticket.error().line();
+  };
+  EXPECT_EQ(line(request(0, 5)), "in.jsonl line 3: the prompt has no tokens; give a prompt, prompt_ids or messages");
+  auto unknown = request(3, 5);
+  unknown.prompt_ids[1] = static_cast<int32_t>(vocab_);
+  EXPECT_NE(line(unknown).find("prompt_ids: token id " + std::to_string(vocab_) + " is not in the vocabulary"),
+            std::string::npos);
+  EXPECT_NE(line(request(65, 5)).find("exceeds the context of 64"), std::string::npos);
+  EXPECT_NE(line(request(10, 5, "full", "delethink:chunk=100,carry=60,head=4")).find("carried state included"),
+            std::string::npos);
+  auto hot = request(3, 5);
+  hot.sampling.temperature = -1;
+  EXPECT_EQ(line(hot), "in.jsonl line 3: temperature: -1 is out of range; use 0 (greedy) to 100");
+  auto stop = request(3, 5);
+  stop.sampling.stop = {"x"};
+  EXPECT_NE(line(stop).find("stop strings need a tokenizer"), std::string::npos);
+}
+
+TEST_F(EngineTest, MinTokensHoldsEosBack) {
+  const auto engine = model_.engine();
+  auto plain = request(10, 50);
+  const auto ids = run_one(*engine, plain).trace.token_ids();
+  plain.sampling.stop_token_ids = {ids[4]};
+  const auto early = run_one(*engine, plain);
+  EXPECT_EQ(early.trace.finish, FinishDetail::kStopToken);
+  EXPECT_LE(early.trace.tokens(), 5);
+  plain.sampling.min_tokens = 20;
+  EXPECT_GE(run_one(*engine, plain).trace.tokens(), 20);
+}
+
+TEST_F(EngineTest, SubmitAndCancelComeFromAnyThread) {
+  const auto engine = model_.engine({.batch_max = 4});
+  std::atomic<int> finished{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 5; ++i) {
+        auto one = request(5 + t, 20 + i);
+        one.on_finish = [&](SampleResult) { ++finished; };
+        const auto ticket = engine->submit(std::move(one), "x");
+        if (i % 2 == 1) engine->cancel(ticket.value(), FinishDetail::kDisconnect);
+      }
+    });
+  }
+  while (finished < 15) {
+    if (!engine->step()) std::this_thread::yield();
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_FALSE(engine->step());
+}
+
+int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+TEST_F(EngineTest, MemoryFollowsTheCache) {
+  const auto engine = model_.engine({.kv_memory_bytes = int64_t{1} << 30, .max_context = 4096, .prefix_cache = false});
+  run_one(*engine, request(10, 10));
+  const int64_t before = resident_bytes();
+  std::vector<Request> many;
+  for (int i = 0; i < 24; ++i) many.push_back(greedy_request(random_prompt(3900, vocab_, i), 2));
+  for (auto& request : many) {
+    request.on_finish = [](SampleResult) {};
+    ASSERT_TRUE(engine->submit(std::move(request), "x").ok());
+  }
+  int64_t most = 0;
+  while (engine->step()) most = std::max(most, engine->stats().used_pages);
+  EXPECT_GT(most * 64, 3900);
+  EXPECT_EQ(engine->stats().used_pages, 0);
+  EXPECT_LT(resident_bytes() - before, int64_t{64} << 20);
+}
+
+}  // namespace
+}  // namespace throughline
