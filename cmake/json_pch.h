@@ -1,0 +1,3 @@
+// Precompiled for every room: JSON's one big header.
+#pragma once
+#include <nlohmann/json.hpp>
