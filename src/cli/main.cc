@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "cli/bench_command.h"
+#include "cli/bench_command.h"
 #include "cli/demo_command.h"
 #include "cli/generate_command.h"
 #include "cli/grade_command.h"
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
   add_demo_command(app, &exit_status);
   add_run_command(app, &exit_status);
   add_generate_command(app, &exit_status);
+  add_bench_command(app, &exit_status);
   add_bench_command(app, &exit_status);
   add_info_command(app, &exit_status);
   add_synth_command(app, &exit_status);
