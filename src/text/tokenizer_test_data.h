@@ -1,4 +1,4 @@
-// Only for tests: loads the tokenizers of tests/data/tokenizers.
+// Only for tests: loads the tokenizers of tests/data/tokenizers. (tokenizer_data_test.cc knows where the sources are.)
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 
 namespace throughline::testing_data {
 
-inline std::string source_path(const std::string& name) { return join_path(THROUGHLINE_SOURCE_DIR, name); }
+std::string source_path(const std::string& name);  // below the repository's root
 inline std::string tokenizer_path(const std::string& name) { return source_path("tests/data/tokenizers/" + name); }
 
 template <typename T>
