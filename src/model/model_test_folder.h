@@ -40,8 +40,7 @@ class TestFolder {
   std::string path_;
 };
 
-inline std::string golden_model(const std::string& name) {
-  return join_path(THROUGHLINE_SOURCE_DIR "/tests/golden/model", name);
-}
+// tests/golden/model/NAME. In golden_model_test.cc, the one source that needs to know where the repository lies.
+std::string golden_model(const std::string& name);
 
 }  // namespace throughline
