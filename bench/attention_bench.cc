@@ -58,7 +58,8 @@ Fixture make_fixture(const benchmark::State& state, int64_t rows, int64_t least_
 void Decode(benchmark::State& state) {
   const Fixture f = make_fixture(state, 1, 512 << 20);
   const double scale = 1 / std::sqrt(static_cast<double>(state.range(2)));
-  double bandwidth = read_bandwidth_gb_s();
+  BandwidthMeter meter;
+  double bandwidth = meter.read_gb_s();
   size_t layer = 0;
   const auto start = std::chrono::steady_clock::now();
   for (auto _ : state) {
@@ -66,7 +67,7 @@ void Decode(benchmark::State& state) {
     layer = (layer + 1) % f.layers.size();
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  bandwidth = (bandwidth + read_bandwidth_gb_s()) / 2;
+  bandwidth = (bandwidth + meter.read_gb_s()) / 2;
   const double rate = static_cast<double>(f.bytes) * state.iterations() / seconds.count() / 1e9;
   state.counters["GB/s"] = rate;
   state.counters["bw"] = bandwidth;

@@ -168,6 +168,11 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
   command->add_option("--repeat", s.repeat, "timed runs; the median is reported")
       ->check(positive)
       ->capture_default_str();
+  command
+      ->add_option("--bandwidth-mib", s.bandwidth_mib,
+                   "MiB read to measure the memory's speed; many times the largest cache")
+      ->check(positive)
+      ->capture_default_str();
   command->add_option("--json", options->json, "append a JSON line a measurement to FILE; - is standard output");
   command->callback([kind, options, exit_status] { *exit_status = report(run_bench(kind, *options)); });
 }

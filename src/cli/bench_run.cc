@@ -41,21 +41,21 @@ int64_t proc_bytes(const char* path, const std::string& field) {
   return 0;
 }
 
-// Bandwidth and the highest resident memory between its measurements.
+// Bandwidth, and the highest resident memory from the first of its measurements on.
 class Surroundings {
  public:
-  void measure_bandwidth() {
-    note_memory();
-    rates_.push_back(ops::read_bandwidth_gb_s());
-    std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew, without the test's buffer
+  explicit Surroundings(const BenchSettings& settings) : meter_(settings.bandwidth_mib << 20) {
+    std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew
   }
-  void note_memory() {
-    if (!rates_.empty()) peak_bytes_ = std::max(peak_bytes_, proc_bytes("/proc/self/status", "VmHWM"));
+  void measure_bandwidth() {
+    rates_.push_back(meter_.read_gb_s());
+    peak_bytes_ = std::max(peak_bytes_, proc_bytes("/proc/self/status", "VmHWM") - meter_.bytes());
   }
   double bandwidth_gb_s() const { return median(rates_); }
   double peak_mib() const { return static_cast<double>(peak_bytes_) / (1 << 20); }
 
  private:
+  ops::BandwidthMeter meter_;
   std::vector<double> rates_;
   int64_t peak_bytes_ = 0;
 };
@@ -205,7 +205,7 @@ Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_
     bench.run_events(&events);
   }
   events = 0;
-  Surroundings around;
+  Surroundings around(settings);
   around.measure_bandwidth();
   std::vector<double> run_seconds;
   for (int64_t run = 0; run < settings.repeat; ++run) {
@@ -232,12 +232,12 @@ Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_
   const double event_share = result.event_interval == 0 ? 0
                                                         : result.event_s * static_cast<double>(bench_case.batch) /
                                                               static_cast<double>(result.event_interval);
-  std::vector<double> tok_s, step_seconds;
+  std::vector<double> tok_s;
   for (const double seconds : run_seconds) {
-    step_seconds.push_back(seconds / static_cast<double>(settings.tokens) + event_share);
-    tok_s.push_back(static_cast<double>(bench_case.batch) / step_seconds.back());
+    tok_s.push_back(static_cast<double>(bench_case.batch) /
+                    (seconds / static_cast<double>(settings.tokens) + event_share));
   }
-  summarise(tok_s, median(step_seconds), around, &result);
+  summarise(tok_s, static_cast<double>(bench_case.batch) / median(tok_s), around, &result);
   return result;
 }
 
@@ -264,7 +264,7 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
     }
     return {};
   };
-  Surroundings around;
+  Surroundings around(settings);
   around.measure_bandwidth();
   std::vector<double> tok_s, step_seconds;
   BenchResult result;

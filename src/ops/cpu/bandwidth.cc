@@ -51,26 +51,37 @@ namespace throughline::ops {
 
 HWY_EXPORT(SumWords);
 
-double read_bandwidth_gb_s(int passes) {
-  void* buffer = mmap(nullptr, kBandwidthBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (buffer == MAP_FAILED) return 0;
-  madvise(buffer, kBandwidthBytes, MADV_HUGEPAGE);
-  std::memset(buffer, 1, kBandwidthBytes);  // else every page is the one zero page
-  constexpr int64_t kPiece = 1 << 20;
+namespace {
+constexpr int64_t kPiece = 1 << 20;
+}
+
+BandwidthMeter::BandwidthMeter(int64_t bytes) : bytes_((bytes + kPiece - 1) / kPiece * kPiece) {
+  void* buffer = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (buffer == MAP_FAILED) return;
+  madvise(buffer, bytes_, MADV_HUGEPAGE);
+  std::memset(buffer, 1, bytes_);  // else every page is the one zero page
+  buffer_ = buffer;
+}
+
+BandwidthMeter::~BandwidthMeter() {
+  if (buffer_ != nullptr) munmap(buffer_, bytes_);
+}
+
+double BandwidthMeter::read_gb_s(int passes) {
+  if (buffer_ == nullptr) return 0;
   constexpr int64_t kWords = kPiece / sizeof(uint64_t);
   std::vector<double> rates;
   for (int pass = 0; pass < passes; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    at::parallel_for(0, kBandwidthBytes / kPiece, 1, [&](int64_t from, int64_t to) {
-      const uint64_t* words = static_cast<const uint64_t*>(buffer);
+    at::parallel_for(0, bytes_ / kPiece, 1, [&](int64_t from, int64_t to) {
+      const uint64_t* words = static_cast<const uint64_t*>(buffer_);
       const uint64_t sum = HWY_DYNAMIC_DISPATCH(SumWords)(words + from * kWords, (to - from) * kWords);
       volatile uint64_t sink = sum;  // the reads must happen
       static_cast<void>(sink);
     });
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    rates.push_back(kBandwidthBytes / seconds.count() / 1e9);
+    rates.push_back(static_cast<double>(bytes_) / seconds.count() / 1e9);
   }
-  munmap(buffer, kBandwidthBytes);
   std::sort(rates.begin(), rates.end());
   return rates[rates.size() / 2];
 }

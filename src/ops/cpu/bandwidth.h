@@ -2,15 +2,27 @@
 //
 // Sums a buffer far larger than any cache, on ATen's threads as the kernels do. Shared machines drift by a factor of
 // two within minutes, so a benchmark measures this before, between and after its timed runs and divides by the median.
-// The buffer (kBandwidthBytes) is mapped and given back by each call. Units: 10^9 bytes a second.
+// The buffer stays resident from the first measurement on. Units: 10^9 bytes a second. Not thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace throughline::ops {
 
-constexpr int64_t kBandwidthBytes = 512 << 20;
+class BandwidthMeter {
+ public:
+  explicit BandwidthMeter(int64_t bytes = 512 << 20);  // rounded up to whole MiB
+  ~BandwidthMeter();
+  BandwidthMeter(const BandwidthMeter&) = delete;
+  BandwidthMeter& operator=(const BandwidthMeter&) = delete;
 
-double read_bandwidth_gb_s(int passes = 5);  // the median of so many passes; 0 if the buffer cannot be had
+  int64_t bytes() const { return buffer_ == nullptr ? 0 : bytes_; }
+  double read_gb_s(int passes = 5);  // the median of so many passes; 0 if there is no memory for the buffer
+
+ private:
+  int64_t bytes_ = 0;
+  void* buffer_ = nullptr;
+};
 
 }  // namespace throughline::ops
