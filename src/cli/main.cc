@@ -6,7 +6,6 @@
 #include <iostream>
 
 #include "cli/bench_command.h"
-#include "cli/bench_command.h"
 #include "cli/demo_command.h"
 #include "cli/generate_command.h"
 #include "cli/grade_command.h"

@@ -31,8 +31,7 @@ void Scheduler::fail_for_memory(Sample& sample, int64_t pages) {
   sample.error = "KV memory holds " + std::to_string(pool_->pages() * page) + " tokens; this request needs " +
                  std::to_string((pool_->used_pages() + pages) * page) +
                  " or more; raise --kv-memory or bound the cache with a --kv policy and a budget";
-  sample.finish(FinishDetail::kKvMemory);
-  sample.cache.reset();
+  sample.finish(FinishDetail::kKvMemory);  // its pages go back when its result is made, in this step
 }
 
 // Pages free up from: unused prefix pages, then samples younger than `keep`.
