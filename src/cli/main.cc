@@ -37,7 +37,6 @@ int main(int argc, char** argv) {
   add_run_command(app, &exit_status);
   add_generate_command(app, &exit_status);
   add_bench_command(app, &exit_status);
-  add_bench_command(app, &exit_status);
   add_info_command(app, &exit_status);
   add_synth_command(app, &exit_status);
   add_text_commands(app, &exit_status);
