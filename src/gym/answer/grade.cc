@@ -14,7 +14,7 @@ namespace {
 
 // Typical answers need 50 to 500 steps; at this bound the slowest input that fuzzing found stays below 10 ms
 // (fuzz/answer_fuzz.cc asserts it).
-constexpr int64_t kStepBudget = 20000;
+constexpr int64_t kStepBudget = 12000;
 constexpr size_t kMaxAnswer = 2000;       // bytes; longer answers are undecided
 constexpr size_t kMaxLoggedAnswer = 500;  // of `extracted` and `normalized`
 
