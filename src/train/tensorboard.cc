@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cctype>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -66,7 +67,7 @@ Message open_event(double wall_time_s, int64_t step) {
 // Summary.value = 1; Value: tag = 1, simple_value = 2, tensor = 8, metadata = 9.
 constexpr int kSummary = 5, kSummaryValue = 1;
 
-// A last name component that is a number is taken for a step by no tool, but a file name must have no odd characters.
+// With nothing in it that a file name should not have.
 std::string host_name() {
   char name[256] = "";
   if (::gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') return "host";
@@ -109,7 +110,7 @@ std::string frame(std::string_view event) {
 
 std::string version_event(double wall_time_s) { return open_event(wall_time_s, 0).bytes(3, "brain.Event:2").done(); }
 
-std::string purge_event(double wall_time_s, int64_t step) {
+std::string start_event(double wall_time_s, int64_t step) {
   return open_event(wall_time_s, step).bytes(7, Message().varint(1, 1).done()).done();  // SessionLog.status = START
 }
 
@@ -135,7 +136,7 @@ std::string text_event(double wall_time_s, int64_t step, std::string_view tag, s
 
 }  // namespace tensorboard
 
-Result<TensorboardWriter> TensorboardWriter::open(const std::string& folder, int64_t purge_from) {
+Result<TensorboardWriter> TensorboardWriter::open(const std::string& folder, int64_t from_step) {
   TL_TRY_STATUS(make_directories(folder));
   const double now = now_s();
   const int64_t second = std::max(static_cast<int64_t>(now), newest_second(folder) + 1);
@@ -143,9 +144,9 @@ Result<TensorboardWriter> TensorboardWriter::open(const std::string& folder, int
   digits.insert(0, digits.size() < 10 ? 10 - digits.size() : 0, '0');
   const std::string name = "events.out.tfevents." + digits + "." + host_name() + "." + std::to_string(::getpid());
   TL_TRY(RecordWriter file, RecordWriter::create(join_path(folder, name)));
-  std::string head = tensorboard::frame(tensorboard::version_event(now));
-  if (purge_from >= 0) head += tensorboard::frame(tensorboard::purge_event(now, purge_from));
-  TL_TRY_STATUS(file.write(head));
+  // TensorBoard's Python loader takes a START for a restart only when it is not the first: a new run writes one too.
+  TL_TRY_STATUS(file.write(tensorboard::frame(tensorboard::version_event(now)) +
+                           tensorboard::frame(tensorboard::start_event(now, from_step))));
   return TensorboardWriter(std::move(file));
 }
 

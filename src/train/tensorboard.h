@@ -20,8 +20,8 @@ namespace throughline {
 
 class TensorboardWriter {
  public:
-  // `folder` is made when missing. `purge_from` >= 0: the first step that this process writes again.
-  static Result<TensorboardWriter> open(const std::string& folder, int64_t purge_from = -1);
+  // `folder` is made when missing. `from_step`: the first step that this process writes; 0 for a new run.
+  static Result<TensorboardWriter> open(const std::string& folder, int64_t from_step = 0);
 
   // All scalars of a step in one event. Not finite ones too: TensorBoard marks them.
   Status add_scalars(int64_t step, std::span<const std::pair<std::string, double>> scalars);
@@ -37,7 +37,7 @@ class TensorboardWriter {
 namespace tensorboard {
 std::string frame(std::string_view event);  // length, its checksum, the event, its checksum
 std::string version_event(double wall_time_s);
-std::string purge_event(double wall_time_s, int64_t step);
+std::string start_event(double wall_time_s, int64_t step);
 std::string scalars_event(double wall_time_s, int64_t step, std::span<const std::pair<std::string, double>> scalars);
 std::string text_event(double wall_time_s, int64_t step, std::string_view tag, std::string_view markdown);
 }  // namespace tensorboard
