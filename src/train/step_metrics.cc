@@ -25,7 +25,9 @@ constexpr MetricInfo kMetrics[] = {
     {"zero_variance_groups", "groups without contrast", "rollout", MetricKind::kShare,
      "share of the groups whose rewards are all equal: they carry no gradient"},
     {"loss", "loss", "update", MetricKind::kNumber, "the loss that was minimised"},
-    {"eval_loss", "held-out loss", "update", MetricKind::kNumber, "the loss on rows that are not trained on"},
+    {"eval_loss", "held-out loss", "evaluation", MetricKind::kNumber, "the loss on rows that are not trained on"},
+    {"eval_accuracy", "held-out accuracy", "evaluation", MetricKind::kShare,
+     "share judged right of items that are not trained on, 0 to 1"},
     {"entropy", "entropy", "update", MetricKind::kNumber, "mean entropy of the sampled tokens, in nats"},
     {"logprob_gap_mean", "mean", "update", MetricKind::kNumber,
      "mean of |sampler's log-prob - trainer's| over sampled tokens, in nats; 0 with --exact"},
@@ -58,6 +60,10 @@ double StepMetrics::get(std::string_view name) const {
     if (key == name) return value;
   }
   return std::numeric_limits<double>::quiet_NaN();
+}
+
+bool StepMetrics::lists(std::string_view name) const {
+  return std::any_of(values.begin(), values.end(), [&](const auto& entry) { return entry.first == name; });
 }
 
 bool StepMetrics::has(std::string_view name) const { return std::isfinite(get(name)); }

@@ -24,6 +24,7 @@ struct StepMetrics {
 
   void set(std::string_view name, double value);  // replaces an earlier one
   double get(std::string_view name) const;        // NaN: not there, or not a number
+  bool lists(std::string_view name) const;        // there, whatever its value
   bool has(std::string_view name) const;          // there, and a finite number
 };
 
