@@ -91,7 +91,8 @@ class Sample {
   TokenHistory history_;
   size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
 
-  std::vector<EvictionRecord> replay_;
+  std::vector<EvictionRecord> replay_;  // of the dropped cache
+  CacheStats replay_stats_;
   size_t replay_next_ = 0;
   int64_t replay_until_ = 0;
 
