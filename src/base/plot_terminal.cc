@@ -110,7 +110,7 @@ class TerminalPlot {
   TerminalPlot(const Plot& plot, const TerminalPlotOptions& options) : plot_(plot), options_(options) {
     columns_ = std::max(options.columns, kFewestColumns);
     rows_ = std::max(options.rows, kFewestRows) - 4;  // title, legend, axis, its labels
-    axes_ = axes_of(plot, std::clamp((columns_ - 8) / 8, 3, 8), std::clamp(rows_ * 2 / 3, 3, 6));
+    axes_ = axes_of(plot, std::clamp((columns_ - 8) / 7, 3, 8), std::clamp(rows_ * 2 / 3, 3, 6));
     for (const std::string& label : axes_.y.labels) labels_ = std::max(labels_, letters_of(label));
   }
 
