@@ -67,6 +67,7 @@ class Sample {
   const TokenHistory& history() const { return history_; }
   void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
   void finish(FinishDetail detail);
+  void set_weight_version(int64_t version) { runner_.set_weight_version(version); }
   // Text that became certain since the last call.
   std::string take_new_text();
   SampleResult result();
