@@ -1,14 +1,15 @@
 // The log-prob gap between sampler and trainer, end to end: the engine samples, rows_from_trace() makes rows, the
 // decoder runs over them with RowAttention. Zero exactly under --exact, small in fast mode, large without the replay.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "engine/engine_fixture.h"
+#include "ops/token_logprobs.h"
 #include "train/row_attention.h"
 #include "train/rows_from_trace.h"
 
@@ -61,20 +62,6 @@ std::vector<TrainRow> rows_of(std::vector<SampleResult> results) {
   return rows;
 }
 
-// As engine/sampler.cc: the log-prob of `id` under softmax(logits / temperature).
-float sampler_logprob(const float* logits, int64_t vocab, int32_t id, double temperature) {
-  const float top = *std::max_element(logits, logits + vocab);
-  const double inverse_t = 1 / temperature;
-  double total = 0;
-  float chosen = 0;
-  for (int64_t i = 0; i < vocab; ++i) {
-    const auto weight = static_cast<float>(std::exp((logits[i] - top) * inverse_t));
-    total += weight;
-    if (i == id) chosen = weight;
-  }
-  return static_cast<float>(std::log(chosen / total));
-}
-
 struct Gap {
   double max = 0, mean = 0;
   int64_t tokens = 0;
@@ -90,24 +77,28 @@ Gap gap_of(const Decoder& decoder, const std::vector<TrainRow>& rows, double tem
     pack.push_back({row.tokens() - 1, replay ? &row.evictions : nullptr});
     ids.insert(ids.end(), row.ids.begin(), row.ids.end() - 1);
   }
-  RowAttention attention(decoder, pack, mode);
-  const at::Tensor logits = decoder.logits(decoder.forward(at::tensor(ids), attention, mode), mode).contiguous();
-  const int64_t vocab = logits.size(1);
-  Gap gap;
+  std::vector<int64_t> sources, targets;  // fed row that predicts, id that was sampled
+  std::vector<float> behavior;
   int64_t begin = 0;
   for (const TrainRow& row : rows) {
     for (int64_t i = 0; i < row.response_tokens(); ++i) {
       if (!row.trained[i]) continue;
-      const int64_t from = begin + row.prompt_tokens + i - 1;
-      const float own = sampler_logprob(logits.const_data_ptr<float>() + from * vocab, vocab,
-                                        row.ids[row.prompt_tokens + i], temperature);
-      const double apart = std::abs(static_cast<double>(own) - row.behavior_logprobs[i]);
-      EXPECT_FALSE(std::isnan(apart));
-      gap.max = std::max(gap.max, apart);
-      gap.mean += apart;
-      ++gap.tokens;
+      sources.push_back(begin + row.prompt_tokens + i - 1);
+      targets.push_back(row.ids[row.prompt_tokens + i]);
+      behavior.push_back(row.behavior_logprobs[i]);
     }
     begin += row.tokens() - 1;
+  }
+  RowAttention attention(decoder, pack, mode);
+  const at::Tensor hidden = decoder.forward(at::tensor(ids), attention, mode).index_select(0, at::tensor(sources));
+  const auto own = ops::token_logprobs(hidden, decoder.head(), at::tensor(targets), temperature, mode).logprobs;
+  Gap gap;
+  gap.tokens = static_cast<int64_t>(behavior.size());
+  for (int64_t i = 0; i < gap.tokens; ++i) {
+    const double apart = std::abs(static_cast<double>(own.const_data_ptr<float>()[i]) - behavior[i]);
+    EXPECT_FALSE(std::isnan(apart));
+    gap.max = std::max(gap.max, apart);
+    gap.mean += apart;
   }
   gap.mean /= static_cast<double>(std::max<int64_t>(1, gap.tokens));
   return gap;
