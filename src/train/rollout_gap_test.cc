@@ -1,6 +1,7 @@
 // The log-prob gap between sampler and trainer, end to end: the engine samples, rows_from_trace() makes rows, the
 // decoder runs over them with RowAttention. Zero exactly under --exact, small in fast mode, large without the replay.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
@@ -12,6 +13,7 @@
 #include "ops/token_logprobs.h"
 #include "train/row_attention.h"
 #include "train/rows_from_trace.h"
+#include "train/update.h"
 
 namespace throughline {
 namespace {
@@ -165,6 +167,72 @@ INSTANTIATE_TEST_SUITE_P(Models, RolloutGap,
                            return std::string(std::get<0>(info.param) == kStories ? "stories" : "qwen3") + "_" +
                                   std::get<1>(info.param);
                          });
+
+AttentionFactory attention_of(ops::NumericMode mode, bool replay) {
+  return [=](const Decoder& decoder, std::span<const TrainRow* const> rows) -> std::unique_ptr<AttentionContext> {
+    std::vector<PackedRow> pack;
+    for (const TrainRow* row : rows) pack.push_back({row->tokens() - 1, replay ? &row->evictions : nullptr});
+    return std::make_unique<RowAttention>(decoder, std::move(pack), mode);
+  };
+}
+
+// One optimizer step on rows sampled under rpc: what the updater reports, and the gradient before the step.
+struct Step {
+  UpdateStats stats;
+  at::Tensor gradients, moved;
+};
+
+Step train_one_step(const std::vector<TrainRow>& rows, ops::NumericMode mode, bool replay, bool checkpoint_layers) {
+  const auto model = load(kStories, "fp32");
+  FullTrainable trainable(model->decoder.get());
+  UpdateOptions options;
+  options.mode = mode;
+  options.checkpoint_layers = checkpoint_layers;
+  Updater updater(model->decoder.get(), &trainable, options, attention_of(mode, replay));
+  const StepTotals totals = count_step(rows, rows.back().trace + 1, 1);
+  std::vector<const TrainRow*> batch;
+  for (const TrainRow& row : rows) batch.push_back(&row);
+  const auto half = batch.begin() + static_cast<int64_t>(batch.size() / 2);
+  updater.accumulate(std::vector<const TrainRow*>(batch.begin(), half), totals);
+  updater.accumulate(std::vector<const TrainRow*>(half, batch.end()), totals);
+  Step out;
+  out.gradients = trainable.gradients().clone();
+  const at::Tensor before = trainable.values().detach().clone();
+  out.stats = updater.apply(1e-4);
+  out.moved = trainable.values().detach().sub(before);
+  return out;
+}
+
+TEST(TrainingUnderRpc, AStepSeesTheSamplersLogProbsAndFullAttentionWouldNot) {
+  const auto model = load(kStories, "fp32");
+  const auto engine = model->engine({.exact = true});
+  auto rows = rows_of(
+      sample_all(*engine, {{"rpc:interval=16,ratio=4,window=4", "longcot"}}, model->decoder->config().vocab, 150));
+  ASSERT_GT(events_of(rows), 15);
+  for (TrainRow& row : rows) row.advantage = row.trace == 0 ? 1.0F : -0.5F;
+
+  const Step exact = train_one_step(rows, ops::NumericMode::kExact, /*replay=*/true, /*checkpoint_layers=*/true);
+  EXPECT_EQ(exact.stats.gap_max, 0);
+  EXPECT_EQ(exact.stats.trained_tokens, 450);
+  EXPECT_EQ(exact.stats.clip_fraction, 0);
+  EXPECT_GT(exact.moved.abs().max().item<float>(), 0);
+  const Step kept = train_one_step(rows, ops::NumericMode::kExact, true, /*checkpoint_layers=*/false);
+  EXPECT_TRUE(at::equal(kept.gradients, exact.gradients));
+  EXPECT_TRUE(at::equal(kept.moved, exact.moved));
+
+  const auto apart = [&](const Step& step) {
+    return step.gradients.sub(exact.gradients).norm().item<double>() / exact.gradients.norm().item<double>();
+  };
+  const Step fast = train_one_step(rows, ops::NumericMode::kFast, true, true);
+  const Step full = train_one_step(rows, ops::NumericMode::kExact, /*replay=*/false, true);
+  std::printf("one step on rpc rows: gap max exact %g, fast %.2g, full attention %.2g; gradient off by %.2g and %.2g\n",
+              exact.stats.gap_max, fast.stats.gap_max, full.stats.gap_max, apart(fast), apart(full));
+  EXPECT_LT(fast.stats.gap_max, 1e-3);
+  EXPECT_LT(apart(fast), 1e-3);
+  EXPECT_GT(full.stats.gap_max, 1);
+  EXPECT_GT(full.stats.clip_fraction, 0.05);
+  EXPECT_GT(apart(full), 0.1);
+}
 
 // Too little memory, nothing parked: samples are dropped and replayed again and again, and their records stay whole.
 TEST(RowsFromTrace, PreemptedSamplesKeepTheirRecords) {
