@@ -62,6 +62,25 @@ AttentionFactory dense_attention_factory() {
   };
 }
 
+std::vector<std::vector<float>> row_logprobs(const Decoder& decoder, std::span<const TrainRow* const> rows,
+                                             const AttentionFactory& attention_factory, double temperature,
+                                             ops::NumericMode mode) {
+  const at::NoGradGuard guard;
+  std::vector<std::vector<float>> out;
+  for (const TrainRow* row : rows) out.emplace_back(row->trained.size(), std::numeric_limits<float>::quiet_NaN());
+  const Packed packed = pack(rows);
+  if (packed.tokens.empty()) return out;
+  const auto attention = attention_factory(decoder, rows);
+  const at::Tensor hidden =
+      decoder.forward(at::tensor(packed.ids), *attention, mode).index_select(0, at::tensor(packed.sources));
+  const auto result = ops::token_logprobs(hidden, decoder.head(), at::tensor(packed.targets), temperature, mode);
+  const auto* values = result.logprobs.const_data_ptr<float>();
+  for (size_t i = 0; i < packed.tokens.size(); ++i) {
+    out[static_cast<size_t>(packed.tokens[i].row)][static_cast<size_t>(packed.tokens[i].index)] = values[i];
+  }
+  return out;
+}
+
 Updater::Updater(const Decoder* decoder, Trainable* trainable, UpdateOptions options, AttentionFactory attention)
     : Updater(decoder, trainable, std::move(options), std::move(attention), 0, -1) {}
 
@@ -74,21 +93,7 @@ Updater::Updater(const Decoder* decoder, Trainable* trainable, UpdateOptions opt
       optimizer_(trainable, options_.optimizer, begin, end) {}
 
 std::vector<std::vector<float>> Updater::logprobs(std::span<const TrainRow* const> rows) const {
-  const at::NoGradGuard guard;
-  std::vector<std::vector<float>> out;
-  for (const TrainRow* row : rows) out.emplace_back(row->trained.size(), std::numeric_limits<float>::quiet_NaN());
-  const Packed packed = pack(rows);
-  if (packed.tokens.empty()) return out;
-  const auto attention = attention_(*decoder_, rows);
-  const at::Tensor hidden =
-      decoder_->forward(at::tensor(packed.ids), *attention, options_.mode).index_select(0, at::tensor(packed.sources));
-  const auto result =
-      ops::token_logprobs(hidden, decoder_->head(), at::tensor(packed.targets), options_.temperature, options_.mode);
-  const auto* values = result.logprobs.const_data_ptr<float>();
-  for (size_t i = 0; i < packed.tokens.size(); ++i) {
-    out[static_cast<size_t>(packed.tokens[i].row)][static_cast<size_t>(packed.tokens[i].index)] = values[i];
-  }
-  return out;
+  return row_logprobs(*decoder_, rows, attention_, options_.temperature, options_.mode);
 }
 
 void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals& totals) {
@@ -115,7 +120,10 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
     const double behavior = log_prob_or_nan(row.behavior_logprobs, index);
     const double old = log_prob_or_nan(row.old_logprobs, index);
     // Without a record of the old policy the present one stands for it: the plain policy gradient.
-    const double from = !row.old_logprobs.empty() ? old : !row.behavior_logprobs.empty() ? behavior : logprobs[i];
+    const double from = options_.old_is_present          ? logprobs[i]
+                        : !row.old_logprobs.empty()      ? old
+                        : !row.behavior_logprobs.empty() ? behavior
+                                                         : logprobs[i];
     const TokenLogprobSet set{.logprob = logprobs[i],
                               .old = from,
                               .behavior = row.behavior_logprobs.empty() ? from : behavior,
@@ -129,7 +137,8 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
     sums_.correction_mean += loss.correction;
     sums_.kl += loss.kl;
     if (!std::isnan(behavior)) {
-      const double gap = std::abs(behavior - set.logprob);
+      // Against the weights that sampled, where they are known: later optimizer steps of a rollout have moved on.
+      const double gap = std::abs(behavior - (row.old_logprobs.empty() ? set.logprob : old));
       sums_.gap_mean += gap;
       sums_.gap_max = std::max(sums_.gap_max, gap);
       ++gap_tokens_;

@@ -29,6 +29,8 @@ struct UpdateOptions {
   AdamWOptions optimizer;
   double temperature = 1;  // of the distribution that was sampled from
   ops::NumericMode mode = ops::NumericMode::kFast;
+  // One optimizer step a rollout: the old policy is the present one, whatever the rows hold. Saves a forward pass.
+  bool old_is_present = false;
   bool checkpoint_layers = true;  // keep only each layer's input; the backward pass computes the rest again
 };
 
@@ -52,6 +54,12 @@ using AttentionFactory =
 // Plain causal attention through model/dense_attention (memory tokens^2 a row).
 AttentionFactory dense_attention_factory();
 
+// Log-probs of each row's response ids (NaN where not trained) under a decoder's present weights, without gradient.
+// Rows of one call form one micro-batch.
+std::vector<std::vector<float>> row_logprobs(const Decoder& decoder, std::span<const TrainRow* const> rows,
+                                             const AttentionFactory& attention, double temperature,
+                                             ops::NumericMode mode);
+
 class Updater {
  public:
   // decoder and trainable must outlive this.
@@ -61,8 +69,7 @@ class Updater {
   Updater(const Decoder* decoder, Trainable* trainable, UpdateOptions options, AttentionFactory attention,
           int64_t begin, int64_t end);
 
-  // Log-probs of each row's response ids (NaN where not trained) under the present weights, without gradient: for
-  // TrainRow::old_logprobs, for the reference model, and for the gap. Rows of one call form one micro-batch.
+  // row_logprobs() of this decoder: for TrainRow::old_logprobs.
   std::vector<std::vector<float>> logprobs(std::span<const TrainRow* const> rows) const;
 
   // Forward and backward pass of one micro-batch. `totals` are those of the whole optimizer step.
