@@ -116,7 +116,7 @@ RowAttention::RowAttention(const Decoder& decoder, std::vector<PackedRow> rows, 
   layout.row_begin = {0};
   std::vector<int64_t> positions;
   for (const PackedRow& row : rows) {
-    TL_CHECK(row.tokens > 0, "a row without tokens");
+    TL_CHECK(row.tokens >= 0, "a row of fewer than no tokens");
     layout.row_begin.push_back(layout.row_begin.back() + row.tokens);
     for (int64_t i = 0; i < row.tokens; ++i) positions.push_back(i);
   }
