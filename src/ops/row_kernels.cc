@@ -14,6 +14,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace throughline::ops::HWY_NAMESPACE {
 
+using kernels::ScaledSoftmax;
+
 template <class T>
 void rms_norm_rows(const T* x, const T* weight, T* y, int64_t rows, int64_t n, double eps) {
   const FloatTag df;
@@ -94,6 +96,51 @@ float logsumexp_row(const float* x, int64_t n) {
   return largest + std::log(sum_of_lanes(sum));
 }
 
+ScaledSoftmax scaled_softmax_row(const float* x, int64_t n, float inverse_temperature) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
+  const auto lowest = hn::Set(df, -std::numeric_limits<float>::infinity());
+  auto peak = lowest;
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    peak = hn::Max(peak, hn::IfThenElse(hn::FirstN(df, count), load_floats(x + i, count), lowest));
+  }
+  ScaledSoftmax out;
+  out.peak = hn::GetLane(hn::MaxOfLanes(df, peak));
+  out.inverse_temperature = inverse_temperature;
+  const auto shift = hn::Set(df, out.peak), scale = hn::Set(df, inverse_temperature);
+  // A forbidden id (-inf) weighs nothing; 0 * inf must not reach the entropy.
+  const auto floor = hn::Set(df, -1000.0F);
+  auto sum = hn::Zero(df), weighted = hn::Zero(df);
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    const auto z = hn::Max(hn::Mul(hn::Sub(load_floats(x + i, count), shift), scale), floor);
+    const auto e = hn::IfThenElseZero(hn::FirstN(df, count), hn::Exp(df, z));
+    sum = hn::Add(sum, e);
+    weighted = hn::MulAdd(e, z, weighted);
+  }
+  const float total = sum_of_lanes(sum);
+  out.log_sum = std::log(total);
+  out.entropy = out.log_sum - sum_of_lanes(weighted) / total;
+  return out;
+}
+
+void logprob_slope_row(const float* x, float* dx, int64_t n, const ScaledSoftmax& softmax, int64_t target,
+                       float gradient) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
+  const float slope = gradient * softmax.inverse_temperature;
+  const auto shift = hn::Set(df, softmax.peak), scale = hn::Set(df, softmax.inverse_temperature);
+  const auto log_sum = hn::Set(df, softmax.log_sum), minus = hn::Set(df, -slope);
+  const auto floor = hn::Set(df, -1000.0F);
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    const auto z = hn::Sub(hn::Mul(hn::Sub(load_floats(x + i, count), shift), scale), log_sum);
+    store_floats(hn::Mul(minus, hn::Exp(df, hn::Max(z, floor))), dx + i, count);
+  }
+  dx[target] += slope;
+}
+
 void RmsNormF32(const float* x, const float* w, float* y, int64_t rows, int64_t n, double eps) {
   rms_norm_rows(x, w, y, rows, n, eps);
 }
@@ -111,6 +158,12 @@ void RopeBF16(const uint16_t* x, int64_t stride, const float* cos, const float* 
   rope_heads(x, stride, cos, sin, sign, y, heads, half);
 }
 float LogSumExp(const float* x, int64_t n) { return logsumexp_row(x, n); }
+ScaledSoftmax Softmax(const float* x, int64_t n, float inverse_temperature) {
+  return scaled_softmax_row(x, n, inverse_temperature);
+}
+void LogprobSlope(const float* x, float* dx, int64_t n, const ScaledSoftmax& softmax, int64_t target, float gradient) {
+  logprob_slope_row(x, dx, n, softmax, target, gradient);
+}
 
 }  // namespace throughline::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -124,6 +177,8 @@ HWY_EXPORT(SiluMulBF16);
 HWY_EXPORT(RopeF32);
 HWY_EXPORT(RopeBF16);
 HWY_EXPORT(LogSumExp);
+HWY_EXPORT(Softmax);
+HWY_EXPORT(LogprobSlope);
 
 namespace kernels {
 
@@ -148,6 +203,12 @@ void rope_row(const uint16_t* x, int64_t head_stride, const float* cos, const fl
   HWY_DYNAMIC_DISPATCH(RopeBF16)(x, head_stride, cos, sin, sign, y, heads, half);
 }
 float logsumexp(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(LogSumExp)(x, n); }
+ScaledSoftmax scaled_softmax(const float* x, int64_t n, float inverse_temperature) {
+  return HWY_DYNAMIC_DISPATCH(Softmax)(x, n, inverse_temperature);
+}
+void logprob_slope(const float* x, float* dx, int64_t n, const ScaledSoftmax& softmax, int64_t target, float gradient) {
+  HWY_DYNAMIC_DISPATCH(LogprobSlope)(x, dx, n, softmax, target, gradient);
+}
 
 }  // namespace kernels
 }  // namespace throughline::ops

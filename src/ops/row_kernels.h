@@ -27,4 +27,18 @@ void rope_row(const uint16_t* x, int64_t head_stride, const float* cos, const fl
 // log(sum(exp(x))) of one row; -inf for a row of -inf, NaN if any element is NaN, +inf if any is +inf.
 float logsumexp(const float* x, int64_t n);
 
+// softmax(x * inverse_temperature) of one row: what log-probs and entropy need of it. The sampler and the trainer both
+// take their log-probs from here, so the two agree bit for bit. Not defined for rows with NaN or +inf.
+struct ScaledSoftmax {
+  float peak = 0;     // the largest x
+  float log_sum = 0;  // log(sum(exp((x - peak) * inverse_temperature)))
+  float entropy = 0;  // nats
+  float inverse_temperature = 1;
+  float logprob(float x) const { return (x - peak) * inverse_temperature - log_sum; }
+};
+ScaledSoftmax scaled_softmax(const float* x, int64_t n, float inverse_temperature);
+// dx[i] = gradient * inverse_temperature * ((i == target) - softmax[i]): the slope of gradient * logprob(x[target]).
+// dx may be x.
+void logprob_slope(const float* x, float* dx, int64_t n, const ScaledSoftmax& softmax, int64_t target, float gradient);
+
 }  // namespace throughline::ops::kernels
