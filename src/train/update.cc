@@ -148,7 +148,7 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
   torch::autograd::backward({result.logprobs}, {at::tensor(slopes)});
 }
 
-UpdateSums Updater::take_sums() { return std::exchange(sums_, UpdateSums()); }
+TokenSums Updater::take_sums() { return std::exchange(sums_, TokenSums()); }
 
 UpdateStats Updater::apply(double learning_rate) {
   const double norm = norm_of_blocks(block_square_sums(trainable_->gradients()));
@@ -157,7 +157,7 @@ UpdateStats Updater::apply(double learning_rate) {
   return stats;
 }
 
-UpdateStats Updater::step(double learning_rate, double gradient_norm, const UpdateSums& sums) {
+UpdateStats Updater::step(double learning_rate, double gradient_norm, const TokenSums& sums) {
   constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
   const double tokens = std::max(1.0, sums.trained_tokens);
   UpdateStats stats;
