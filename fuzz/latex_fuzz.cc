@@ -1,26 +1,17 @@
 // libFuzzer: the LaTeX parser on any bytes. No crash, no leak, no input over 10 ms, steps within the budget.
 // The first byte chooses the options.
 // rooms: gym text base
-#include <time.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
 #include "gym/answer/parser.h"
+#include "thread_time.h"
 
 namespace {
 
 constexpr int64_t kBudget = 20000;
-constexpr int64_t kLimitNs = 10000000;
-
-// Of this thread, so that a busy machine does not look like a slow input.
-int64_t thread_time_ns() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return t.tv_sec * int64_t{1000000000} + t.tv_nsec;
-}
 
 void check(const throughline::answer::Tree& tree) {
   using namespace throughline::answer;
@@ -47,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     text.remove_prefix(1);
   }
   int64_t best = INT64_MAX;
-  for (int attempt = 0; attempt < 3 && best > kLimitNs; ++attempt) {  // slow once may be the machine's doing
+  for (int attempt = 0; attempt < 3 && best > kInputLimitNs; ++attempt) {  // slow once may be the machine's doing
     const int64_t start = thread_time_ns();
     Steps steps(kBudget);
     const Tree tree = parse_answer(text, options, &steps);
@@ -56,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const int64_t spent = thread_time_ns() - start;
     best = spent < best ? spent : best;
   }
-  if (best > kLimitNs) {
+  if (best > kInputLimitNs) {
     std::fprintf(stderr, "%lld us\n", static_cast<long long>(best / 1000));
     std::abort();
   }

@@ -6,9 +6,25 @@
 namespace throughline::answer {
 
 constexpr int64_t kTrialDivisors = 1000;
-constexpr int64_t kTermCost = 4;  // a product of terms allocates: as slow as several plain steps
+constexpr int64_t kDivisorsPerStep = 16;    // for each word of the number; every second one is tried
+constexpr int64_t kRootCost = 4;            // of four exact roots, for each word
+constexpr int64_t kComparisonsPerStep = 8;  // of exponents, in sorting
+constexpr int64_t kTermCost = 4;            // a product of terms allocates its powers once or twice, and is stored
+constexpr int64_t kBoundExponent = 16;      // of compound bases that are multiplied out
 
 // --- polynomials ----------------------------------------------------------------------------------------------------
+
+int64_t Algebra::weight(const Term& term) {
+  int64_t sum = 1 + term.coefficient.cost();
+  for (const AtomPower& p : term.powers) sum += p.exponent.cost();
+  return sum;
+}
+
+int64_t Algebra::weight(const Polynomial& p) {
+  int64_t sum = 1;
+  for (const Term& t : p.terms) sum += weight(t);
+  return sum;
+}
 
 int Algebra::compare_powers(const Term& a, const Term& b) {
   const size_t n = std::min(a.powers.size(), b.powers.size());
@@ -22,6 +38,17 @@ int Algebra::compare_powers(const Term& a, const Term& b) {
 }
 
 void Algebra::collect(std::vector<Term>* terms) {
+  if (terms->size() > 1) {
+    // Sorting compares each term log n times; sums of big coefficients cost their words.
+    int64_t powers = 0, words = 0, rounds = 0;
+    for (const Term& t : *terms) {
+      powers += 1 + static_cast<int64_t>(t.powers.size());
+      words += t.coefficient.cost() - 1;
+    }
+    for (size_t n = terms->size(); n > 1; n /= 2) ++rounds;
+    if (!charge(powers * rounds / kComparisonsPerStep + words)) failed_ = true;
+    if (failed_) return;
+  }
   std::sort(terms->begin(), terms->end(), [](const Term& a, const Term& b) { return compare_powers(a, b) < 0; });
   size_t out = 0;
   for (size_t i = 0; i < terms->size();) {
@@ -39,9 +66,10 @@ void Algebra::collect(std::vector<Term>* terms) {
 }
 
 Polynomial Algebra::add(const Polynomial& a, const Polynomial& b) {
+  if (!charge(weight(a) + weight(b))) failed_ = true;
+  if (failed_) return {};
   Polynomial result = a;
   result.terms.insert(result.terms.end(), b.terms.begin(), b.terms.end());
-  if (!charge(static_cast<int64_t>(result.terms.size()))) failed_ = true;
   if (!a.terms.empty() && !b.terms.empty()) collect(&result.terms);
   return result;
 }
@@ -49,6 +77,8 @@ Polynomial Algebra::add(const Polynomial& a, const Polynomial& b) {
 void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* out, int depth) {
   Term product;
   product.coefficient = a.coefficient * b.coefficient;
+  product.powers.reserve(a.powers.size() + b.powers.size());
+  const int64_t operands = a.coefficient.cost() + b.coefficient.cost();
   std::vector<std::pair<int32_t, int64_t>> expand;  // compound bases raised to whole powers
   size_t i = 0, j = 0;
   while (i < a.powers.size() || j < b.powers.size()) {
@@ -83,7 +113,7 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
       const Rational whole = p.exponent.floor();
       int64_t n = 0;
       if (whole.sign() > 0) {
-        if (!whole.to_int64(&n) || n > 16 || depth > 8) failed_ = true;
+        if (!whole.to_int64(&n) || n > kBoundExponent || depth > 8) failed_ = true;
         if (failed_) return;
         expand.emplace_back(p.atom, n);
         p.exponent = p.exponent - whole;
@@ -92,7 +122,7 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
     if (!p.exponent.is_zero()) product.powers.push_back(std::move(p));
   }
   if (!product.coefficient.valid()) failed_ = true;
-  if (!charge(kTermCost + static_cast<int64_t>(product.powers.size()) + product.coefficient.cost())) failed_ = true;
+  if (!charge(kTermCost + operands + weight(product))) failed_ = true;
   if (failed_) return;
   if (expand.empty()) {
     out->push_back(std::move(product));
@@ -101,6 +131,7 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
   std::vector<Term> partial = {std::move(product)};
   for (const auto& [atom, n] : expand) {
     const Polynomial base = atoms_[static_cast<size_t>(atom)].parts[0].top;
+    if (!charge(weight(base))) failed_ = true;
     for (int64_t k = 0; k < n && !failed_; ++k) {
       std::vector<Term> next;
       for (const Term& t : partial) {
@@ -122,6 +153,7 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
 Polynomial Algebra::multiply(const Polynomial& a, const Polynomial& b) {
   Polynomial result;
   if (a.terms.size() * b.terms.size() > 16 * kMaxTerms) failed_ = true;
+  if (failed_) return {};
   result.terms.reserve(a.terms.size() * b.terms.size());
   for (const Term& s : a.terms) {
     for (const Term& t : b.terms) {
@@ -171,12 +203,14 @@ Quotient Algebra::from_atom(int32_t atom) const {
   return from_polynomial(std::move(p));
 }
 
-Quotient Algebra::negate(Quotient a) const {
+Quotient Algebra::negate(Quotient a) {
+  if (!charge(weight(a.top))) failed_ = true;
   for (Term& t : a.top.terms) t.coefficient = -t.coefficient;
   return a;
 }
 
 Quotient Algebra::add(const Quotient& a, const Quotient& b) {
+  if (!charge(weight(a.bottom))) failed_ = true;
   if (failed_) return {};
   Quotient q;
   if (same(a.bottom, b.bottom)) {
@@ -191,6 +225,7 @@ Quotient Algebra::add(const Quotient& a, const Quotient& b) {
 }
 
 Quotient Algebra::multiply(const Quotient& a, const Quotient& b) {
+  if (!charge(weight(is_one(a.bottom) ? b.bottom : a.bottom))) failed_ = true;
   if (failed_) return {};
   Quotient q;
   q.top = multiply(a.top, b.top);
@@ -207,12 +242,16 @@ Quotient Algebra::multiply(const Quotient& a, const Quotient& b) {
 
 Quotient Algebra::invert(const Quotient& a) {
   if (failed_ || a.top.terms.empty()) return give_up();  // division by zero has no value
+  if (!charge(weight(a))) return give_up();
   if (a.top.terms.size() > 1) {
     Quotient q;
     q.top = a.bottom;
     q.bottom = a.top;
     // One form for each quotient: the bottom's leading coefficient is 1.
     const Rational lead = q.bottom.terms[0].coefficient;
+    if (lead.is_one()) return q;
+    const int64_t divisions = static_cast<int64_t>(q.top.terms.size() + q.bottom.terms.size());
+    if (!charge(weight(a) + divisions * lead.cost())) return give_up();
     for (Term& t : q.bottom.terms) t.coefficient = t.coefficient / lead;
     for (Term& t : q.top.terms) t.coefficient = t.coefficient / lead;
     return q;
@@ -261,10 +300,14 @@ std::vector<AtomPower> Algebra::factor(Rational value) {
   for (int64_t d = 2; d < kTrialDivisors && !value.is_one() && !failed_; d += d == 2 ? 1 : 2) {
     int64_t small = 0;
     if (value.to_int64(&small) && d * d > small) break;
-    if (!charge(value.cost())) failed_ = true;
-    if (const int n = value.remove_factor(d)) add_prime(Rational(d), n, true);
+    if (d % kDivisorsPerStep < 2 && !charge(value.cost())) failed_ = true;
+    if (const int n = value.remove_factor(d)) {
+      if (!charge(value.cost())) failed_ = true;
+      add_prime(Rational(d), n, true);
+    }
   }
   if (!value.is_one() && !failed_) {
+    if (!charge(kRootCost * value.cost())) failed_ = true;
     for (int n = 2; n <= 5; ++n) {
       const Rational root = value.exact_root(n);
       if (root.valid()) {
@@ -301,6 +344,7 @@ Quotient Algebra::integer_power(const Quotient& base, int64_t exponent) {
   if (base.top.terms.size() == 1 && is_one(base.bottom)) {
     const Term& t = base.top.terms[0];
     Term result;
+    if (!charge(weight(t))) return give_up();
     result.coefficient = t.coefficient.pow(exponent);
     for (const AtomPower& p : t.powers) result.powers.push_back({p.atom, p.exponent * Rational(exponent)});
     if (!result.coefficient.valid() || !charge(result.coefficient.cost())) return give_up();
@@ -320,6 +364,7 @@ Quotient Algebra::integer_power(const Quotient& base, int64_t exponent) {
 
 // base^exponent as an atom of its own.
 Quotient Algebra::opaque_power(const Quotient& base, const Rational& exponent) {
+  if (!charge(weight(base))) return give_up();
   Atom atom;
   atom.kind = AtomKind::kPower;
   atom.certain = false;
@@ -350,6 +395,7 @@ Quotient Algebra::rational_power(const Quotient& base, const Rational& exponent,
   if (!is_one(base.bottom)) return opaque_power(base, exponent);
   if (base.top.terms.size() > 1) {
     // Pull out the positive rational content: sqrt(8 + 4 sqrt 3) = 2 sqrt(2 + sqrt 3).
+    if (!charge(2 * weight(base))) return give_up();
     int64_t gcd_top = 0, lcm_bottom = 1;
     bool small = true;
     for (const Term& t : base.top.terms) {
@@ -420,7 +466,7 @@ Quotient Algebra::rational_power(const Quotient& base, const Rational& exponent,
 
 // b^(t1 + t2 + ...) = b^t1 b^t2 ...; each b^(c m) is the c-th power of an atom (b, m).
 Quotient Algebra::symbolic_power(const Quotient& base, const Quotient& exponent) {
-  if (failed_ || base.top.terms.empty()) return give_up();
+  if (failed_ || base.top.terms.empty() || !charge(weight(base) + weight(exponent))) return give_up();
   if (!is_one(exponent.bottom)) {
     Atom atom;
     atom.kind = AtomKind::kPower;
@@ -469,6 +515,7 @@ Quotient Algebra::symbolic_power(const Quotient& base, const Quotient& exponent)
       bases.emplace_back(base, Rational(1));
     }
     for (const auto& [b, count] : bases) {
+      if (!charge(weight(b) + weight(m))) return give_up();
       Atom atom;
       atom.kind = AtomKind::kPower;
       atom.certain = false;

@@ -20,6 +20,7 @@ enum class Tri : uint8_t { kDifferent, kEqual, kUnknown };
 
 constexpr size_t kMaxTerms = 300;
 constexpr size_t kMaxAtoms = 128;
+constexpr size_t kMaxFormText = 1000;
 
 struct AtomPower {
   int32_t atom;
@@ -52,7 +53,7 @@ class Algebra {
   bool proportional(const Quotient& a, const Quotient& b, int* sign);
   // The value if it is a rational number.
   bool rational(const Quotient& a, Rational* out) const;
-  bool has_symbol(const Quotient& a) const;
+  // Compact text; ends with "..." soon behind kMaxFormText bytes.
   std::string to_text(const Quotient& a) const;
 
  private:
@@ -71,7 +72,7 @@ class Algebra {
   Quotient from_atom(int32_t atom) const;
   Quotient from_polynomial(Polynomial p) const;
   Quotient add(const Quotient& a, const Quotient& b);
-  Quotient negate(Quotient a) const;
+  Quotient negate(Quotient a);
   Quotient multiply(const Quotient& a, const Quotient& b);
   Quotient invert(const Quotient& a);
   Quotient power(const Quotient& base, const Quotient& exponent);
@@ -100,8 +101,14 @@ class Algebra {
     failed_ = true;
     return Quotient{};
   }
-  std::string to_text(const Polynomial& p) const;
+  void write(const Polynomial& p, std::string* out) const;
+  void write(const Term& term, bool first, std::string* out) const;
+  void write(const Quotient& a, std::string* out) const;
 
+  // Steps for a copy of it, or for another walk that touches every number.
+  static int64_t weight(const Term& term);
+  static int64_t weight(const Polynomial& p);
+  static int64_t weight(const Quotient& a) { return weight(a.top) + weight(a.bottom); }
   bool over_budget() const { return steps_->exhausted() || steps_->used() > ceiling_; }
   bool charge(int64_t cost) {
     steps_->charge(cost);

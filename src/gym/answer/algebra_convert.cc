@@ -6,7 +6,11 @@
 
 namespace throughline::answer {
 
-constexpr int kMaxConvertDepth = 1000;  // the parser's depth limit keeps trees well below
+constexpr int kMaxConvertDepth = 1000;    // the parser's depth limit keeps trees well below
+constexpr int64_t kNodeFormCost = 4;      // a quotient allocates two polynomials
+constexpr int64_t kAtomsPerStep = 8;      // looked at
+constexpr int64_t kFactorialCost = 2;     // for each word of the result
+constexpr int64_t kBinomialFactors = 16;  // of the product that a binomial is, a step
 
 // --- from the tree --------------------------------------------------------------------------------------------------
 
@@ -48,6 +52,7 @@ Quotient Algebra::convert_function(const Node& node, int depth) {
   if (failed_ || arguments.empty()) return give_up();
   const std::string& name = node.name;
   const auto function = [&](std::string_view which, const Quotient& argument) {
+    if (!charge(weight(argument))) return give_up();
     Atom atom;
     atom.kind = AtomKind::kFunction;
     atom.name = std::string(which);
@@ -122,7 +127,7 @@ Quotient Algebra::determinant(const Node& matrix, int depth) {
 }
 
 Quotient Algebra::convert(NodeId id, int depth) {
-  if (failed_ || id == kNoNode || depth > kMaxConvertDepth || !charge(1)) return give_up();
+  if (failed_ || id == kNoNode || depth > kMaxConvertDepth || !charge(kNodeFormCost)) return give_up();
   const Node& node = tree_[id];
   const auto simple = [&](AtomKind kind, std::string name = {}) {
     Atom atom;
@@ -182,7 +187,7 @@ Quotient Algebra::convert(NodeId id, int depth) {
         if (node.kind == Kind::kAbsolute) return constant(value.sign() < 0 ? -value : value);
         int64_t n = 0;
         const Rational factorial = value.to_int64(&n) ? Rational::factorial(n) : Rational::invalid();
-        if (!factorial.valid() || !charge(factorial.cost())) return give_up();
+        if (!factorial.valid() || !charge(kFactorialCost * factorial.cost())) return give_up();
         return constant(factorial);
       }
       Atom atom;
@@ -201,7 +206,7 @@ Quotient Algebra::convert(NodeId id, int depth) {
         return give_up();
       }
       const Rational value = Rational::binomial(a, b);
-      return value.valid() && charge(value.cost()) ? constant(value) : give_up();
+      return value.valid() && charge(value.cost() + a / kBinomialFactors) ? constant(value) : give_up();
     }
     case Kind::kPercent:
       return multiply(convert(node.kids[0], depth + 1), constant(Rational(1, 100)));
@@ -234,15 +239,20 @@ bool Algebra::canonical(NodeId id, Quotient* out) {
 // --- questions ------------------------------------------------------------------------------------------------------
 
 int32_t Algebra::intern(Atom atom) {
+  if (!charge(1 + static_cast<int64_t>(atoms_.size()) / kAtomsPerStep)) failed_ = true;
+  if (failed_) return 0;
   for (size_t i = 0; i < atoms_.size(); ++i) {
     const Atom& other = atoms_[i];
     if (other.kind != atom.kind || other.name != atom.name || other.parts.size() != atom.parts.size()) continue;
     if (atom.kind == AtomKind::kPrime && other.prime != atom.prime) continue;
     bool equal_parts = true;
-    for (size_t p = 0; p < atom.parts.size() && equal_parts; ++p) equal_parts = same(other.parts[p], atom.parts[p]);
+    for (size_t p = 0; p < atom.parts.size() && equal_parts; ++p) {
+      if (!charge(1 + static_cast<int64_t>(atom.parts[p].top.terms.size()))) failed_ = true;
+      equal_parts = same(other.parts[p], atom.parts[p]);
+    }
     if (equal_parts) return static_cast<int32_t>(i);
   }
-  if (!charge(static_cast<int64_t>(atoms_.size()) + 1) || atoms_.size() >= kMaxAtoms) failed_ = true;
+  if (atoms_.size() >= kMaxAtoms) failed_ = true;
   if (failed_) return 0;
   atoms_.push_back(std::move(atom));
   return static_cast<int32_t>(atoms_.size() - 1);
@@ -303,57 +313,66 @@ bool Algebra::rational(const Quotient& a, Rational* out) const {
   return true;
 }
 
-bool Algebra::has_symbol(const Quotient& a) const {
-  for (const Polynomial* p : {&a.top, &a.bottom}) {
-    for (const Term& t : p->terms) {
-      for (const AtomPower& power : t.powers) {
-        const Atom& atom = atoms_[static_cast<size_t>(power.atom)];
-        if (atom.kind == AtomKind::kSymbol) return true;
-        for (const Quotient& part : atom.parts) {
-          if (has_symbol(part)) return true;
-        }
+// Appends, and stops soon behind the limit: atoms name each other, so a form written out may be exponentially long.
+void Algebra::write(const Term& t, bool first_term, std::string* out) const {
+  std::string number = t.coefficient.to_string();
+  if (!t.powers.empty()) number = t.coefficient.is_one() ? "" : number == "-1" ? "-" : number + "*";
+  if (!first_term && (number.empty() || number[0] != '-')) *out += "+";
+  *out += number;
+  bool first = true;
+  for (const AtomPower& power : t.powers) {
+    if (out->size() > kMaxFormText) return;
+    if (!first) *out += "*";
+    first = false;
+    const Atom& atom = atoms_[static_cast<size_t>(power.atom)];
+    if (atom.kind == AtomKind::kPi) {
+      *out += "pi";
+    } else if (atom.kind == AtomKind::kEuler) {
+      *out += "e";
+    } else if (atom.kind == AtomKind::kImaginary) {
+      *out += "i";
+    } else if (atom.kind == AtomKind::kPrime) {
+      *out += atom.prime.to_string();
+    } else {
+      *out += atom.name;
+    }
+    if (!atom.parts.empty()) {
+      *out += "(";
+      for (size_t i = 0; i < atom.parts.size(); ++i) {
+        if (i > 0) *out += "^";
+        write(atom.parts[i], out);
       }
+      *out += ")";
+    }
+    if (!power.exponent.is_one()) {
+      const std::string e = power.exponent.to_string();
+      *out += power.exponent.is_integer() && power.exponent.sign() > 0 ? "^" + e : "^(" + e + ")";
     }
   }
-  return false;
 }
 
-std::string Algebra::to_text(const Polynomial& p) const {
-  if (p.terms.empty()) return "0";
-  std::string text;
-  for (const Term& t : p.terms) {
-    if (text.size() > 2000) return text + "...";
-    std::string part = t.coefficient.to_string();
-    if (!t.powers.empty()) part = t.coefficient.is_one() ? "" : part == "-1" ? "-" : part + "*";
-    bool first = true;
-    for (const AtomPower& power : t.powers) {
-      const Atom& atom = atoms_[static_cast<size_t>(power.atom)];
-      std::string name = atom.name;
-      if (atom.kind == AtomKind::kPi) name = "pi";
-      if (atom.kind == AtomKind::kEuler) name = "e";
-      if (atom.kind == AtomKind::kImaginary) name = "i";
-      if (atom.kind == AtomKind::kPrime) name = atom.prime.to_string();
-      if (!atom.parts.empty()) {
-        name += "(";
-        for (size_t i = 0; i < atom.parts.size(); ++i) name += (i == 0 ? "" : "^") + to_text(atom.parts[i]);
-        name += ")";
-      }
-      part += (first ? "" : "*") + name;
-      first = false;
-      if (!power.exponent.is_one()) {
-        const std::string e = power.exponent.to_string();
-        part += power.exponent.is_integer() && power.exponent.sign() > 0 ? "^" + e : "^(" + e + ")";
-      }
-    }
-    if (!text.empty() && part[0] != '-') text += "+";
-    text += part;
+void Algebra::write(const Polynomial& p, std::string* out) const {
+  if (p.terms.empty()) *out += "0";
+  for (size_t i = 0; i < p.terms.size(); ++i) {
+    if (out->size() > kMaxFormText) return;
+    write(p.terms[i], i == 0, out);
   }
-  return text;
+}
+
+void Algebra::write(const Quotient& a, std::string* out) const {
+  if (is_one(a.bottom)) return write(a.top, out);
+  *out += "(";
+  write(a.top, out);
+  *out += ")/(";
+  write(a.bottom, out);
+  *out += ")";
 }
 
 std::string Algebra::to_text(const Quotient& a) const {
-  if (is_one(a.bottom)) return to_text(a.top);
-  return "(" + to_text(a.top) + ")/(" + to_text(a.bottom) + ")";
+  std::string text;
+  write(a, &text);
+  if (text.size() > kMaxFormText) text += "...";
+  return text;
 }
 
 }  // namespace throughline::answer

@@ -3,9 +3,6 @@
 namespace throughline::answer {
 namespace {
 
-// Rendered text is for logs and keys; longer than this it is cut.
-constexpr size_t kMaxText = 4000;
-
 void render(const Tree& tree, NodeId id, std::string* out);
 
 void render_kids(const Tree& tree, const Node& node, std::string_view separator, std::string* out) {
@@ -42,7 +39,7 @@ std::string_view operator_text(char op) {
 }
 
 void render(const Tree& tree, NodeId id, std::string* out) {
-  if (id == kNoNode || out->size() > kMaxText) return;
+  if (id == kNoNode || out->size() > kMaxRenderedText) return;
   const Node& node = tree[id];
   switch (node.kind) {
     case Kind::kNumber:

@@ -14,8 +14,8 @@ namespace {
 
 // Typical answers need 50 to 500 steps. The dearest steps found cost 0.9 us under ASan, where fuzz/answer_fuzz.cc
 // asserts 10 ms; no stored verdict changes at this bound.
-constexpr int64_t kStepBudget = 8000;
-constexpr size_t kMaxAnswer = 2000;       // bytes; longer answers are undecided
+constexpr int64_t kStepBudget = 10000;
+constexpr int64_t kBytesPerStep = 8;      // that a grader copies and normalises before it compares
 constexpr size_t kMaxLoggedAnswer = 500;  // of `extracted` and `normalized`
 
 enum class Grader { kAlgebra, kHendrycks, kPrm800k, kQwen, kDapo, kGsm8k };
@@ -197,15 +197,15 @@ Grade grade_algebra(const Profile& profile, std::string_view gold, std::string_v
   result.verdict = Verdict::kWrong;
   const std::string gold_text = gold_answer(gold);
   result.extracted = clipped(*extracted);
-  if (extracted->size() > kMaxAnswer || gold_text.size() > kMaxAnswer) {
+  if (extracted->size() > kMaxAnswerBytes || gold_text.size() > kMaxAnswerBytes) {
     result.undecided = true;
     result.normalized = result.extracted;
     return result;
   }
-  const std::string squeezed_answer = squeezed(*extracted);
   Steps steps(kStepBudget);
+  steps.charge(static_cast<int64_t>(extracted->size() + gold_text.size()) / kBytesPerStep);
+  const std::string squeezed_answer = squeezed(*extracted);
   if (squeezed_answer == squeezed(gold_text)) {
-    steps.charge(static_cast<int64_t>(squeezed_answer.size()));
     result.verdict = Verdict::kRight;
     result.normalized = clipped(squeezed_answer);
     result.steps = steps.used();
@@ -236,7 +236,7 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
   std::optional<std::string> answer;
   switch (profile.grader) {
     case Grader::kQwen:
-      answer = qwen_extract(response);
+      answer = qwen_extract(response, &steps);
       break;
     case Grader::kDapo:
       answer = dapo_extract(response);
@@ -250,11 +250,13 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
   if (!answer || trim(*answer).empty()) return result;
   result.verdict = Verdict::kWrong;
   result.extracted = clipped(*answer);
-  if (answer->size() > kMaxAnswer || gold.size() > kMaxAnswer) {
+  if (answer->size() > kMaxAnswerBytes || gold.size() > kMaxAnswerBytes) {
     result.undecided = true;
+    result.steps = steps.used();
     return result;
   }
   const std::string gold_text = gold_answer(gold);
+  steps.charge(static_cast<int64_t>(answer->size() + gold_text.size()) / kBytesPerStep);
   bool right = false;
   switch (profile.grader) {
     case Grader::kHendrycks:
@@ -266,7 +268,7 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
       break;
     case Grader::kQwen:
       result.normalized = *answer;
-      right = qwen_equal(qwen_normalize(gold_text), *answer, &steps);
+      right = qwen_equal(qwen_normalize(gold_text, &steps), *answer, &steps);
       break;
     case Grader::kDapo:
       result.normalized = dapo_normalize(*answer);
@@ -279,7 +281,7 @@ Grade grade_strings(const Profile& profile, std::string_view gold, std::string_v
   if (right) result.verdict = Verdict::kRight;
   result.undecided = !right && steps.exhausted();
   result.normalized = clipped(std::move(result.normalized));
-  result.steps = steps.used() + static_cast<int64_t>(answer->size());
+  result.steps = steps.used();
   return result;
 }
 

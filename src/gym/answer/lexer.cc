@@ -4,11 +4,10 @@
 #include <array>
 #include <cctype>
 
+#include "gym/answer/strings.h"
+
 namespace throughline::answer {
 namespace {
-
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 struct Spelling {
   std::string_view name;
@@ -193,15 +192,13 @@ constexpr std::array kUnicode = {
     Spelling{"ℝ", TokenKind::kCommand, 0, "reals"},
 };
 
-std::string_view trim(std::string_view s) {
-  while (!s.empty() && std::isspace(static_cast<unsigned char>(s.front()))) s.remove_prefix(1);
-  while (!s.empty() && std::isspace(static_cast<unsigned char>(s.back()))) s.remove_suffix(1);
-  return s;
-}
+static_assert(std::is_sorted(kInvisible.begin(), kInvisible.end()));
+static_assert(std::is_sorted(kTextCommands.begin(), kTextCommands.end()));
+static_assert(std::is_sorted(kPlainFunctions.begin(), kPlainFunctions.end()));
 
 template <size_t N>
-bool contains(const std::array<std::string_view, N>& names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
+bool contains(const std::array<std::string_view, N>& sorted_names, std::string_view name) {
+  return std::binary_search(sorted_names.begin(), sorted_names.end(), name);
 }
 
 class Lexer {
@@ -313,7 +310,7 @@ class Lexer {
 
   bool unicode() {
     for (const Spelling& s : kUnicode) {
-      if (starts(s.name)) {
+      if (s.name[0] == text_[at_] && starts(s.name)) {
         emit(s.kind, s.op, s.text);
         at_ += s.name.size();
         return true;

@@ -7,6 +7,21 @@
 namespace throughline::answer {
 namespace {
 
+int64_t evaluation_cost(const Node& node) {
+  switch (node.kind) {
+    case Kind::kNumber:
+      return node.number.cost() > 1 ? 4 : 1;  // a big one is shifted down to its leading bits
+    case Kind::kPower:
+    case Kind::kRoot:
+    case Kind::kFunction:
+    case Kind::kFactorial:
+    case Kind::kBinomial:
+      return 8;  // a complex power in long double is a logarithm, a product and an exponential
+    default:
+      return 1;
+  }
+}
+
 template <typename T>
 std::complex<T> undefined() {
   return {std::numeric_limits<T>::quiet_NaN(), 0};
@@ -87,7 +102,7 @@ std::complex<T> fold_function(const Tree& tree, const Node& node, int point, Ste
 
 template <typename T>
 std::complex<T> evaluate(const Tree& tree, NodeId id, int point, Steps* steps) {
-  if (id == kNoNode || !steps->charge(1)) return undefined<T>();
+  if (id == kNoNode || !steps->charge(evaluation_cost(tree[id]))) return undefined<T>();
   const Node& node = tree[id];
   const auto kid = [&](size_t i) { return evaluate<T>(tree, node.kids[i], point, steps); };
   switch (node.kind) {
@@ -154,15 +169,5 @@ std::complex<T> evaluate(const Tree& tree, NodeId id, int point, Steps* steps) {
 
 template std::complex<double> evaluate<double>(const Tree&, NodeId, int, Steps*);
 template std::complex<long double> evaluate<long double>(const Tree&, NodeId, int, Steps*);
-
-bool has_variable(const Tree& tree, NodeId id) {
-  if (id == kNoNode) return false;
-  const Node& node = tree[id];
-  if (node.kind == Kind::kSymbol) return true;
-  for (const NodeId kid : node.kids) {
-    if (has_variable(tree, kid)) return true;
-  }
-  return false;
-}
 
 }  // namespace throughline::answer

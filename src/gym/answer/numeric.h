@@ -1,7 +1,7 @@
 // Numeric value of an expression at a pseudo-random point, in the precision of T (double or long double).
 //
 // Points depend on the name of the variable and the number of the point only, so both sides of a comparison, and every
-// run, see the same ones. Not finite, undefined or unknown parts give NaN. Costs one step a node.
+// run, see the same ones. Not finite, undefined or unknown parts give NaN. Costs one step a node, more for functions.
 #pragma once
 
 #include <complex>
@@ -12,8 +12,5 @@ namespace throughline::answer {
 
 template <typename T>
 std::complex<T> evaluate(const Tree& tree, NodeId id, int point, Steps* steps);
-
-// Whether the expression holds a variable (then several points are needed).
-bool has_variable(const Tree& tree, NodeId id);
 
 }  // namespace throughline::answer

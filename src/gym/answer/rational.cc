@@ -47,18 +47,22 @@ long double mpz_to_long_double(mpz_srcptr z, long* exponent) {
 
 }  // namespace
 
-Rational::Rational(int64_t numerator, int64_t denominator) : numerator_(numerator), denominator_(denominator) {
-  if (denominator == 0) return;
-  Wide n = numerator, d = denominator;
-  if (d < 0) n = -n, d = -d;
-  const Wide g = gcd_wide(n, d);
-  n /= g, d /= g;
-  if (fits(n) && fits(d)) {
-    numerator_ = static_cast<int64_t>(n);
-    denominator_ = static_cast<int64_t>(d);
-  } else {
-    denominator_ = 0;
+bool Rational::from_wide(Wide numerator, Wide denominator, Rational* out) {
+  if (denominator != 1) {
+    const Wide g = gcd_wide(numerator, denominator);
+    numerator /= g;
+    denominator /= g;
   }
+  if (!fits(numerator) || !fits(denominator)) return false;
+  out->numerator_ = static_cast<int64_t>(numerator);
+  out->denominator_ = static_cast<int64_t>(denominator);
+  return true;
+}
+
+Rational::Rational(int64_t numerator, int64_t denominator) : denominator_(0) {
+  if (denominator == 0) return;
+  const Wide n = numerator, d = denominator;
+  from_wide(d < 0 ? -n : n, d < 0 ? -d : d, this);
 }
 
 Rational::Rational(const Rational& other) : numerator_(other.numerator_), denominator_(other.denominator_) {
@@ -97,9 +101,15 @@ Rational Rational::from_big(std::unique_ptr<BigRational> value) {
 std::unique_ptr<BigRational> Rational::widen() const {
   if (big_) return std::make_unique<BigRational>(*big_);
   auto wide = std::make_unique<BigRational>();
-  set_int64(mpq_numref(wide->get()), numerator_);
-  set_int64(mpq_denref(wide->get()), denominator_);
+  as_big(wide.get());
   return wide;
+}
+
+mpq_srcptr Rational::as_big(BigRational* scratch) const {
+  if (big_) return big_->get();
+  set_int64(mpq_numref(scratch->get()), numerator_);
+  set_int64(mpq_denref(scratch->get()), denominator_);
+  return scratch->get();
 }
 
 Rational Rational::from_decimal(std::string_view text) {
@@ -129,20 +139,6 @@ Rational Rational::from_decimal(std::string_view text) {
   mpz_ui_pow_ui(mpq_denref(big->get()), 10, static_cast<unsigned long>(places));
   mpq_canonicalize(big->get());
   return from_big(std::move(big));
-}
-
-Rational Rational::from_digits(std::string_view digits, int base) {
-  if (digits.empty() || digits.size() > 256) return invalid();
-  Rational value(0);
-  for (const char c : digits) {
-    int digit = -1;
-    if (c >= '0' && c <= '9') digit = c - '0';
-    if (c >= 'A' && c <= 'Z') digit = c - 'A' + 10;
-    if (c >= 'a' && c <= 'z') digit = c - 'a' + 10;
-    if (digit < 0 || digit >= base) return invalid();
-    value = value * Rational(base) + Rational(digit);
-  }
-  return value;
 }
 
 Rational Rational::factorial(int64_t n) {
@@ -187,22 +183,16 @@ Rational Rational::operator+(const Rational& other) const {
     // Both products fit 127 bits, their sum may not: reduce through GMP when near the edge.
     const Wide a = static_cast<Wide>(numerator_) * other.denominator_;
     const Wide b = static_cast<Wide>(other.numerator_) * denominator_;
-    Wide d = static_cast<Wide>(denominator_) * other.denominator_;
-    Wide n;
-    if (!__builtin_add_overflow(a, b, &n)) {
-      const Wide g = gcd_wide(n, d);
-      n /= g, d /= g;
-      if (fits(n) && fits(d)) {
-        Rational r;
-        r.numerator_ = static_cast<int64_t>(n);
-        r.denominator_ = static_cast<int64_t>(d);
-        return r;
-      }
+    Wide n = 0;
+    Rational r;
+    if (!__builtin_add_overflow(a, b, &n) && from_wide(n, static_cast<Wide>(denominator_) * other.denominator_, &r)) {
+      return r;
     }
   }
-  auto a = widen(), b = other.widen();
-  mpq_add(a->get(), a->get(), b->get());
-  return from_big(std::move(a));
+  BigRational a, b;
+  auto sum = std::make_unique<BigRational>();
+  mpq_add(sum->get(), as_big(&a), other.as_big(&b));
+  return from_big(std::move(sum));
 }
 
 Rational Rational::operator-() const {
@@ -219,24 +209,16 @@ Rational Rational::operator-(const Rational& other) const { return *this + (-oth
 
 Rational Rational::operator*(const Rational& other) const {
   if (!valid() || !other.valid()) return invalid();
-  if (!big_ && !other.big_) {
-    Wide n = static_cast<Wide>(numerator_) * other.numerator_;
-    Wide d = static_cast<Wide>(denominator_) * other.denominator_;
-    if (d != 1) {
-      const Wide g = gcd_wide(n, d);
-      n /= g, d /= g;
-    }
-    if (fits(n) && fits(d)) {
-      Rational r;
-      r.numerator_ = static_cast<int64_t>(n);
-      r.denominator_ = static_cast<int64_t>(d);
-      return r;
-    }
+  Rational r;
+  if (!big_ && !other.big_ &&
+      from_wide(static_cast<Wide>(numerator_) * other.numerator_, static_cast<Wide>(denominator_) * other.denominator_,
+                &r)) {
+    return r;
   }
-  auto a = widen(), b = other.widen();
-  if (bits_of(a->get()) + bits_of(b->get()) > 2 * kMaxBits) return invalid();
-  mpq_mul(a->get(), a->get(), b->get());
-  return from_big(std::move(a));
+  BigRational a, b;
+  auto product = std::make_unique<BigRational>();
+  mpq_mul(product->get(), as_big(&a), other.as_big(&b));  // at most 2 kMaxBits: each factor is within the bound
+  return from_big(std::move(product));
 }
 
 Rational Rational::operator/(const Rational& other) const {
@@ -266,8 +248,8 @@ int Rational::compare(const Rational& other) const {
     const Wide b = static_cast<Wide>(other.numerator_) * denominator_;
     return a < b ? -1 : a > b ? 1 : 0;
   }
-  auto a = widen(), b = other.widen();
-  const int c = mpq_cmp(a->get(), b->get());
+  BigRational a, b;
+  const int c = mpq_cmp(as_big(&a), other.as_big(&b));
   return c < 0 ? -1 : c > 0 ? 1 : 0;
 }
 
@@ -326,9 +308,9 @@ Rational Rational::round_to(int places) const {
 
 Rational Rational::exact_root(int n) const {
   if (!is_integer() || sign() < 0 || n < 2) return invalid();
-  auto value = widen();
+  BigRational scratch;
   auto result = std::make_unique<BigRational>();
-  if (mpz_root(mpq_numref(result->get()), mpq_numref(value->get()), static_cast<unsigned long>(n)) == 0) {
+  if (mpz_root(mpq_numref(result->get()), mpq_numref(as_big(&scratch)), static_cast<unsigned long>(n)) == 0) {
     return invalid();
   }
   return from_big(std::move(result));
@@ -340,16 +322,15 @@ int Rational::remove_factor(int64_t divisor) {
     while (numerator_ != 0 && numerator_ % divisor == 0) numerator_ /= divisor, ++count;
     return count;
   }
+  if (mpz_divisible_ui_p(mpq_numref(big_->get()), static_cast<unsigned long>(divisor)) == 0) return 0;
   mpz_t d;
   mpz_init_set_si(d, divisor);
   auto value = widen();
   count = static_cast<int>(mpz_remove(mpq_numref(value->get()), mpq_numref(value->get()), d));
   mpz_clear(d);
-  if (count > 0) *this = from_big(std::move(value));
+  *this = from_big(std::move(value));
   return count;
 }
-
-double Rational::to_double() const { return static_cast<double>(to_long_double()); }
 
 long double Rational::to_long_double() const {
   if (!valid()) return std::numeric_limits<long double>::quiet_NaN();
@@ -374,10 +355,5 @@ std::string Rational::to_string() const {
 }
 
 int64_t Rational::cost() const { return big_ ? 1 + bits_of(big_->get()) / 64 : 1; }
-
-size_t Rational::hash() const {
-  if (!big_) return std::hash<int64_t>()(numerator_ * 31 + denominator_);
-  return mpz_get_ui(mpq_numref(big_->get())) * 1000003u + mpz_get_ui(mpq_denref(big_->get()));
-}
 
 }  // namespace throughline::answer

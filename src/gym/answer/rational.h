@@ -3,7 +3,7 @@
 // Small values (64-bit numerator and denominator) stay inline; larger ones go to GMP. Every operation that
 // would exceed kMaxBits, or that divides by zero, yields an *invalid* number, which poisons what it touches:
 // callers test valid() once at the end. No exceptions, no globals; values are independent, so any thread may
-// hold its own. `cost()` is a count of machine words, the unit in which the step budget charges operations.
+// hold its own. `cost()` is a count of machine words, by which the step budget charges an operation on the number.
 #pragma once
 
 #include <gmp.h>
@@ -51,8 +51,6 @@ class Rational {
   static Rational invalid();
   // Decimal digits with at most one point ("12", "0.5", ".25"); invalid on anything else or when too long.
   static Rational from_decimal(std::string_view text);
-  // Digits of `base` (2..36); invalid if a digit is not below the base.
-  static Rational from_digits(std::string_view digits, int base);
   static Rational factorial(int64_t n);
   static Rational binomial(int64_t n, int64_t k);
 
@@ -81,19 +79,21 @@ class Rational {
   Rational round_to(int places) const;
   // Exact n-th root of a non-negative integer, or invalid when there is none.
   Rational exact_root(int n) const;
-  // Divides out `divisor` while it divides the (positive integer) value; returns how often.
+  // Divides out `divisor` (at least 2) while it divides the (positive integer) value; returns how often.
   int remove_factor(int64_t divisor);
 
-  double to_double() const;
   // numerator/denominator to 64 bits of mantissa.
   long double to_long_double() const;
   std::string to_string() const;
   int64_t cost() const;
-  size_t hash() const;
 
  private:
   static Rational from_big(std::unique_ptr<BigRational> value);
+  // numerator/denominator in lowest terms, if both fit 64 bits. Requires denominator > 0.
+  static bool from_wide(__int128 numerator, __int128 denominator, Rational* out);
   std::unique_ptr<BigRational> widen() const;
+  // GMP's form of the value: its own, or that of `scratch`, which is set to it.
+  mpq_srcptr as_big(BigRational* scratch) const;
 
   int64_t numerator_ = 0;
   int64_t denominator_ = 1;  // > 0; 0 marks invalid; unused while big_

@@ -36,22 +36,22 @@ std::string drop_units(std::string s) {
       "degree", "cm",   "centimeter", "meter", "mile", "second", "minute", "hour",
       "day",    "week", "month",      "year",  "foot", "feet",   "inch",   "yard"};
   for (const std::string_view unit : kUnits) {
+    size_t at = find_part(s, unit);
+    if (at == std::string::npos) continue;
     std::string out;
-    size_t i = 0;
-    while (i < s.size()) {
-      if (s.compare(i, unit.size(), unit) != 0) {
-        out.push_back(s[i++]);
-        continue;
-      }
-      i += unit.size();
+    size_t done = 0;  // copied or dropped so far
+    for (; at != std::string::npos; at = find_part(s, unit, done)) {
+      out.append(s, done, at - done);
+      size_t i = at + unit.size();
       if (s.compare(i, 2, "es") == 0) i += 2;
       if (i < s.size() && s[i] == 's') ++i;
       while (i < s.size() && s[i] == ' ') ++i;
       if (i + 1 < s.size() && s[i] == '^' && is_digit(s[i + 1])) {
         for (++i; i < s.size() && is_digit(s[i]);) ++i;
       }
+      done = i;
     }
-    s = out;
+    s = out.append(s, done);
   }
   return s;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "gym/answer/string_graders.h"
@@ -13,6 +14,10 @@ namespace throughline::answer {
 using namespace graders;
 
 namespace {
+
+constexpr int64_t kBytesSearchedPerStep = 512;  // for one unit
+constexpr int64_t kComparisonCost = 8;          // of two parts, beside their bytes
+constexpr int64_t kBytesNormalizedPerStep = 2;  // by all the other substitutions
 
 bool word_character(char c) { return is_letter(c) || is_digit(c) || c == '_'; }
 
@@ -47,10 +52,10 @@ constexpr std::array<std::string_view, 131> kQwenUnits = {"east",     "degree", 
 // Where `unit` begins at or behind `from`. A '.' of the original's pattern stands for any character.
 size_t find_unit(std::string_view s, std::string_view unit, size_t from) {
   const size_t dot = unit.find('.');
-  if (dot == std::string_view::npos) return s.find(unit, from);
+  if (dot == std::string_view::npos) return find_part(s, unit, from);
   // All patterns with a dot begin with plain characters: look for those first.
   const std::string_view head = unit.substr(0, dot);
-  for (size_t at = s.find(head, from); at != std::string_view::npos; at = s.find(head, at + 1)) {
+  for (size_t at = find_part(s, head, from); at != std::string_view::npos; at = find_part(s, head, at + 1)) {
     if (at + unit.size() > s.size()) return std::string_view::npos;
     bool equal = true;
     for (size_t i = dot; i < unit.size() && equal; ++i) equal = unit[i] == '.' || unit[i] == s[at + i];
@@ -59,10 +64,12 @@ size_t find_unit(std::string_view s, std::string_view unit, size_t from) {
   return std::string_view::npos;
 }
 
-// Removes `unit` where it stands alone; the characters around it stay, and cannot begin the next match.
-std::string remove_unit(const std::string& s, std::string_view unit) {
+// Removes `unit` where it stands alone, unless nothing would be left; the characters around it stay, and cannot begin
+// the next match.
+void remove_unit(std::string_view unit, std::string* text) {
+  const std::string& s = *text;
   size_t at = find_unit(s, unit, 0);
-  if (at == std::string::npos) return s;
+  if (at == std::string::npos) return;
   std::string out;
   size_t done = 0;  // copied so far
   for (; at != std::string::npos; at = find_unit(s, unit, at)) {
@@ -79,7 +86,7 @@ std::string remove_unit(const std::string& s, std::string_view unit) {
     at = done;
   }
   out.append(s, done);
-  return out;
+  if (!out.empty()) *text = std::move(out);
 }
 
 // 12.000x -> 12x, 12.000 -> 12
@@ -169,7 +176,8 @@ std::vector<std::string> matrix_rows(std::string_view s) {
 }
 
 bool qwen_compare(std::string answer, std::string gold, Steps* steps, int depth) {
-  if (depth > 8 || !steps->charge(1 + static_cast<int64_t>(answer.size() + gold.size()) / 4)) return false;
+  if (depth > 8 || !steps->charge(kComparisonCost + static_cast<int64_t>(answer.size() + gold.size()) / 4))
+    return false;
   if (to_lower(trim(answer)) == to_lower(trim(gold))) return true;
   if (gold.size() == 1 && gold[0] >= 'A' && gold[0] <= 'E') {
     // The last letter A-E that stands alone.
@@ -237,7 +245,9 @@ bool qwen_compare(std::string answer, std::string gold, Steps* steps, int depth)
 
 }  // namespace
 
-std::string qwen_normalize(std::string_view answer) {
+std::string qwen_normalize(std::string_view answer, Steps* steps) {
+  if (answer.size() > kMaxAnswerBytes) return std::string(answer);  // it will not be graded
+  steps->charge(static_cast<int64_t>(answer.size()) / kBytesNormalizedPerStep);
   std::string s(trim(answer));
   s = replace_all(s, "\n", "");
   while (!s.empty() && s.back() == '.') s.pop_back();
@@ -273,9 +283,8 @@ std::string qwen_normalize(std::string_view answer) {
     for (const std::string_view plural : {"", "s"}) {
       for (const std::string_view unit : kQwenUnits) {
         if (unit.empty() || !possible(unit) || !possible(plural)) continue;
-        const std::string pattern = std::string(unit) + std::string(plural);
-        const std::string without = remove_unit(s, pattern);
-        if (!without.empty()) s = without;
+        steps->charge(1 + static_cast<int64_t>(s.size()) / kBytesSearchedPerStep);
+        remove_unit(std::string(unit) + std::string(plural), &s);
       }
     }
   }
@@ -326,7 +335,7 @@ bool qwen_equal(std::string_view gold, std::string_view answer, Steps* steps) {
   return qwen_compare(std::string(answer), std::string(gold), steps, 0);
 }
 
-std::string qwen_extract(std::string_view response) {
+std::string qwen_extract(std::string_view response, Steps* steps) {
   std::string answer;
   const size_t final_answer = response.find("final answer is $");
   const size_t box = response.rfind("boxed");
@@ -373,7 +382,7 @@ std::string qwen_extract(std::string_view response) {
   if (starts_with(joined, ":")) joined.erase(0, 1);
   if (ends_with(joined, ".")) joined.pop_back();
   if (ends_with(joined, "/")) joined.pop_back();
-  return qwen_normalize(joined);
+  return qwen_normalize(joined, steps);
 }
 
 }  // namespace throughline::answer

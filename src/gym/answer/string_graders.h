@@ -13,14 +13,16 @@
 
 namespace throughline::answer {
 
+constexpr size_t kMaxAnswerBytes = 2000;  // longer answers are undecided
+
 // Hendrycks' MATH: normalised strings are equal.
 std::string hendrycks_normalize(std::string_view answer);
 // OpenAI PRM800K: its own normalisation, tuples, strict fractions and integers, then symbolic equality.
 bool prm800k_equal(std::string_view gold, std::string_view answer, Steps* steps, std::string* normalized);
 // Qwen2.5-Math (used by RPC): units and percent dropped, relative tolerance 1e-4 also for 100 times and 1/100.
-std::string qwen_normalize(std::string_view answer);
+std::string qwen_normalize(std::string_view answer, Steps* steps);
 bool qwen_equal(std::string_view gold, std::string_view answer, Steps* steps);
-std::string qwen_extract(std::string_view response);
+std::string qwen_extract(std::string_view response, Steps* steps);
 // DAPO: substitution list, then string equality; the last "Answer: ..." within the last 300 characters.
 std::string dapo_normalize(std::string_view answer);
 std::optional<std::string> dapo_extract(std::string_view response);

@@ -3,6 +3,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace throughline::answer {
@@ -13,10 +14,19 @@ std::string_view trim(std::string_view s) {
   return s;
 }
 
+size_t find_part(std::string_view s, std::string_view part, size_t from) {
+  constexpr size_t kShort = 64;  // below, starting memmem takes longer than the search
+  if (s.size() < from + kShort) return s.find(part, from);
+  const void* at = memmem(s.data() + from, s.size() - from, part.data(), part.size());
+  return at == nullptr ? std::string_view::npos : static_cast<size_t>(static_cast<const char*>(at) - s.data());
+}
+
 std::string replace_all(std::string_view s, std::string_view from, std::string_view to) {
+  size_t at = find_part(s, from);
+  if (at == std::string_view::npos) return std::string(s);
   std::string out;
   size_t start = 0;
-  for (size_t at = s.find(from); at != std::string_view::npos; at = s.find(from, start)) {
+  for (; at != std::string_view::npos; at = find_part(s, from, start)) {
     out.append(s.substr(start, at - start)).append(to);
     start = at + from.size();
   }
@@ -35,7 +45,7 @@ std::string to_lower(std::string_view s) {
 std::vector<std::string> split(std::string_view s, std::string_view separator) {
   std::vector<std::string> parts;
   size_t start = 0;
-  for (size_t at = s.find(separator); at != std::string_view::npos; at = s.find(separator, start)) {
+  for (size_t at = find_part(s, separator); at != std::string_view::npos; at = find_part(s, separator, start)) {
     parts.emplace_back(s.substr(start, at - start));
     start = at + separator.size();
   }
@@ -43,7 +53,7 @@ std::vector<std::string> split(std::string_view s, std::string_view separator) {
   return parts;
 }
 
-bool contains(std::string_view s, std::string_view part) { return s.find(part) != std::string_view::npos; }
+bool contains(std::string_view s, std::string_view part) { return find_part(s, part) != std::string_view::npos; }
 bool starts_with(std::string_view s, std::string_view part) { return s.substr(0, part.size()) == part; }
 bool ends_with(std::string_view s, std::string_view part) {
   return s.size() >= part.size() && s.substr(s.size() - part.size()) == part;

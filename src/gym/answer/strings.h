@@ -8,6 +8,8 @@
 namespace throughline::answer {
 
 std::string_view trim(std::string_view s);
+// std::string_view::find in linear time: that one compares again at each place where the first character stands.
+size_t find_part(std::string_view s, std::string_view part, size_t from = 0);
 std::string replace_all(std::string_view s, std::string_view from, std::string_view to);
 std::string to_lower(std::string_view s);
 std::vector<std::string> split(std::string_view s, std::string_view separator);
