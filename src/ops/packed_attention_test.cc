@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <fstream>
+#include <string>
 
 #include "base/rng.h"
 
@@ -112,6 +114,26 @@ TEST(PackedAttention, RefusesWhatDoesNotFit) {
   in.rows.row_begin.back() = 16;
   in.rows.evicted_at = in.rows.evicted_at.to(at::kLong);
   EXPECT_THROW(run(), InvariantError);
+}
+
+int64_t peak_rss_kib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6));
+  }
+  return -1;
+}
+
+// A row of 8K tokens: one head's probabilities alone would take 256 MiB.
+TEST(PackedAttention, MemoryIsLinearInTheRow) {
+  const Inputs in({2, 1, 8, {8192}, 1});
+  { std::ofstream("/proc/self/clear_refs") << "5"; }  // the peak counts from here
+  const int64_t before = peak_rss_kib();
+  if (before < 0) GTEST_SKIP() << "no /proc/self/status";
+  at::Tensor lse;
+  const at::Tensor out = packed_attention(in.q, in.k, in.v, in.rows, in.scale, &lse);
+  packed_attention_backward(in.grad, in.q, in.k, in.v, out, lse, in.rows, in.scale);
+  EXPECT_LT(peak_rss_kib() - before, 48 << 10);
 }
 
 // Both directions of one layer, one thread; FLOPs count what is seen: 4 d a pair forward, 10 d backward.

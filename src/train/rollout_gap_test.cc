@@ -1,16 +1,19 @@
 // The log-prob gap between sampler and trainer, end to end: the engine samples, rows_from_trace() makes rows, the
 // decoder runs over them with RowAttention. Zero exactly under --exact, small in fast mode, large without the replay.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "engine/engine_fixture.h"
+#include "ops/token_logprobs.h"
 #include "train/row_attention.h"
 #include "train/rows_from_trace.h"
+#include "train/update.h"
 
 namespace throughline {
 namespace {
@@ -61,20 +64,6 @@ std::vector<TrainRow> rows_of(std::vector<SampleResult> results) {
   return rows;
 }
 
-// As engine/sampler.cc: the log-prob of `id` under softmax(logits / temperature).
-float sampler_logprob(const float* logits, int64_t vocab, int32_t id, double temperature) {
-  const float top = *std::max_element(logits, logits + vocab);
-  const double inverse_t = 1 / temperature;
-  double total = 0;
-  float chosen = 0;
-  for (int64_t i = 0; i < vocab; ++i) {
-    const auto weight = static_cast<float>(std::exp((logits[i] - top) * inverse_t));
-    total += weight;
-    if (i == id) chosen = weight;
-  }
-  return static_cast<float>(std::log(chosen / total));
-}
-
 struct Gap {
   double max = 0, mean = 0;
   int64_t tokens = 0;
@@ -90,24 +79,28 @@ Gap gap_of(const Decoder& decoder, const std::vector<TrainRow>& rows, double tem
     pack.push_back({row.tokens() - 1, replay ? &row.evictions : nullptr});
     ids.insert(ids.end(), row.ids.begin(), row.ids.end() - 1);
   }
-  RowAttention attention(decoder, pack, mode);
-  const at::Tensor logits = decoder.logits(decoder.forward(at::tensor(ids), attention, mode), mode).contiguous();
-  const int64_t vocab = logits.size(1);
-  Gap gap;
+  std::vector<int64_t> sources, targets;  // fed row that predicts, id that was sampled
+  std::vector<float> behavior;
   int64_t begin = 0;
   for (const TrainRow& row : rows) {
     for (int64_t i = 0; i < row.response_tokens(); ++i) {
       if (!row.trained[i]) continue;
-      const int64_t from = begin + row.prompt_tokens + i - 1;
-      const float own = sampler_logprob(logits.const_data_ptr<float>() + from * vocab, vocab,
-                                        row.ids[row.prompt_tokens + i], temperature);
-      const double apart = std::abs(static_cast<double>(own) - row.behavior_logprobs[i]);
-      EXPECT_FALSE(std::isnan(apart));
-      gap.max = std::max(gap.max, apart);
-      gap.mean += apart;
-      ++gap.tokens;
+      sources.push_back(begin + row.prompt_tokens + i - 1);
+      targets.push_back(row.ids[row.prompt_tokens + i]);
+      behavior.push_back(row.behavior_logprobs[i]);
     }
     begin += row.tokens() - 1;
+  }
+  RowAttention attention(decoder, pack, mode);
+  const at::Tensor hidden = decoder.forward(at::tensor(ids), attention, mode).index_select(0, at::tensor(sources));
+  const auto own = ops::token_logprobs(hidden, decoder.head(), at::tensor(targets), temperature, mode).logprobs;
+  Gap gap;
+  gap.tokens = static_cast<int64_t>(behavior.size());
+  for (int64_t i = 0; i < gap.tokens; ++i) {
+    const double apart = std::abs(static_cast<double>(own.const_data_ptr<float>()[i]) - behavior[i]);
+    EXPECT_FALSE(std::isnan(apart));
+    gap.max = std::max(gap.max, apart);
+    gap.mean += apart;
   }
   gap.mean /= static_cast<double>(std::max<int64_t>(1, gap.tokens));
   return gap;
@@ -174,6 +167,72 @@ INSTANTIATE_TEST_SUITE_P(Models, RolloutGap,
                            return std::string(std::get<0>(info.param) == kStories ? "stories" : "qwen3") + "_" +
                                   std::get<1>(info.param);
                          });
+
+AttentionFactory attention_of(ops::NumericMode mode, bool replay) {
+  return [=](const Decoder& decoder, std::span<const TrainRow* const> rows) -> std::unique_ptr<AttentionContext> {
+    std::vector<PackedRow> pack;
+    for (const TrainRow* row : rows) pack.push_back({row->tokens() - 1, replay ? &row->evictions : nullptr});
+    return std::make_unique<RowAttention>(decoder, std::move(pack), mode);
+  };
+}
+
+// One optimizer step on rows sampled under rpc: what the updater reports, and the gradient before the step.
+struct Step {
+  UpdateStats stats;
+  at::Tensor gradients, moved;
+};
+
+Step train_one_step(const std::vector<TrainRow>& rows, ops::NumericMode mode, bool replay, bool checkpoint_layers) {
+  const auto model = load(kStories, "fp32");
+  FullTrainable trainable(model->decoder.get());
+  UpdateOptions options;
+  options.mode = mode;
+  options.checkpoint_layers = checkpoint_layers;
+  Updater updater(model->decoder.get(), &trainable, options, attention_of(mode, replay));
+  const StepTotals totals = count_step(rows, rows.back().trace + 1, 1);
+  std::vector<const TrainRow*> batch;
+  for (const TrainRow& row : rows) batch.push_back(&row);
+  const auto half = batch.begin() + static_cast<int64_t>(batch.size() / 2);
+  updater.accumulate(std::vector<const TrainRow*>(batch.begin(), half), totals);
+  updater.accumulate(std::vector<const TrainRow*>(half, batch.end()), totals);
+  Step out;
+  out.gradients = trainable.gradients().clone();
+  const at::Tensor before = trainable.values().detach().clone();
+  out.stats = updater.apply(1e-4);
+  out.moved = trainable.values().detach().sub(before);
+  return out;
+}
+
+TEST(TrainingUnderRpc, AStepSeesTheSamplersLogProbsAndFullAttentionWouldNot) {
+  const auto model = load(kStories, "fp32");
+  const auto engine = model->engine({.exact = true});
+  auto rows = rows_of(
+      sample_all(*engine, {{"rpc:interval=16,ratio=4,window=4", "longcot"}}, model->decoder->config().vocab, 150));
+  ASSERT_GT(events_of(rows), 15);
+  for (TrainRow& row : rows) row.advantage = row.trace == 0 ? 1.0F : -0.5F;
+
+  const Step exact = train_one_step(rows, ops::NumericMode::kExact, /*replay=*/true, /*checkpoint_layers=*/true);
+  EXPECT_EQ(exact.stats.gap_max, 0);
+  EXPECT_EQ(exact.stats.trained_tokens, 450);
+  EXPECT_EQ(exact.stats.clip_fraction, 0);
+  EXPECT_GT(exact.moved.abs().max().item<float>(), 0);
+  const Step kept = train_one_step(rows, ops::NumericMode::kExact, true, /*checkpoint_layers=*/false);
+  EXPECT_TRUE(at::equal(kept.gradients, exact.gradients));
+  EXPECT_TRUE(at::equal(kept.moved, exact.moved));
+
+  const auto apart = [&](const Step& step) {
+    return step.gradients.sub(exact.gradients).norm().item<double>() / exact.gradients.norm().item<double>();
+  };
+  const Step fast = train_one_step(rows, ops::NumericMode::kFast, true, true);
+  const Step full = train_one_step(rows, ops::NumericMode::kExact, /*replay=*/false, true);
+  std::printf("one step on rpc rows: gap max exact %g, fast %.2g, full attention %.2g; gradient off by %.2g and %.2g\n",
+              exact.stats.gap_max, fast.stats.gap_max, full.stats.gap_max, apart(fast), apart(full));
+  EXPECT_LT(fast.stats.gap_max, 1e-3);
+  EXPECT_LT(apart(fast), 1e-3);
+  EXPECT_GT(full.stats.gap_max, 1);
+  EXPECT_GT(full.stats.clip_fraction, 0.05);
+  EXPECT_GT(apart(full), 0.1);
+}
 
 // Too little memory, nothing parked: samples are dropped and replayed again and again, and their records stay whole.
 TEST(RowsFromTrace, PreemptedSamplesKeepTheirRecords) {

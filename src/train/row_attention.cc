@@ -1,11 +1,13 @@
 #include "train/row_attention.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "ops/packed_attention.h"
 #include "ops/rope.h"
@@ -64,6 +66,20 @@ ops::PackedRows PackLayout::masks(int64_t layer) const {
   return out;
 }
 
+// Every row counts its positions from 0, so the longest row's angles serve all.
+ops::RopeAngles restarting_angles(const ops::RopeFrequencies& frequencies, const std::vector<PackedRow>& rows,
+                                  int64_t longest) {
+  std::vector<int64_t> positions(longest);
+  std::iota(positions.begin(), positions.end(), 0);
+  const ops::RopeAngles all = ops::rope_angles(frequencies, positions, at::kCPU);
+  std::vector<at::Tensor> cos, sin;
+  for (const PackedRow& row : rows) {
+    cos.push_back(all.cos.narrow(0, 0, row.tokens));
+    sin.push_back(all.sin.narrow(0, 0, row.tokens));
+  }
+  return {at::cat(cos), at::cat(sin)};
+}
+
 struct SavedRows : torch::CustomClassHolder {
   ops::PackedRows rows;
 };
@@ -114,14 +130,14 @@ RowAttention::RowAttention(const Decoder& decoder, std::vector<PackedRow> rows, 
   layout.layers = config.layers;
   layout.kv_heads = config.kv_heads;
   layout.row_begin = {0};
-  std::vector<int64_t> positions;
+  int64_t longest = 0;
   for (const PackedRow& row : rows) {
     TL_CHECK(row.tokens >= 0, "a row of fewer than no tokens");
     layout.row_begin.push_back(layout.row_begin.back() + row.tokens);
-    for (int64_t i = 0; i < row.tokens; ++i) positions.push_back(i);
+    longest = std::max(longest, row.tokens);
   }
   layout.rows = std::move(rows);
-  state_->angles = ops::rope_angles(decoder.rope(), positions, at::kCPU);
+  state_->angles = restarting_angles(decoder.rope(), layout.rows, longest);
   state_->scale = decoder.attention_scale();
   state_->mode = mode;
 }
