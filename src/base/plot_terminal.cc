@@ -155,22 +155,23 @@ class TerminalPlot {
     }
   }
 
-  // A stroke, the name, the last value of each series; names are cut where they do not all fit.
+  // A stroke, the name, the last value of each series. Where they do not all fit, values go, then letters of the names.
   std::string legend() const {
     const auto count = static_cast<int>(plot_.series.size());
     std::vector<std::string> values;
-    int whole = 2 * (count - 1);
+    int names = 5 * count - 2, all = names;  // stroke, blank and name; two blanks between
     for (const PlotSeries& series : plot_.series) {
       values.push_back(last_value(series.y, plot_.percent));
-      whole += 4 + letters_of(series.name) + letters_of(values.back());
+      names += letters_of(series.name);
+      all += letters_of(series.name) + 1 + letters_of(values.back());
     }
     std::string out;
     int used = 0;
     for (int i = 0; i < count; ++i) {
-      std::string text = plot_.series[i].name;
-      const int room = std::max(1, (columns_ + 2) / count - 6 - letters_of(values[i]));
-      if (whole > columns_ && letters_of(text) > room) text = fitted(text, room);
-      text = " " + fitted(text, letters_of(text)) + " " + values[i];
+      const int letters = letters_of(plot_.series[i].name);
+      const int room = names <= columns_ ? letters : std::max(1, (columns_ + 2) / count - 5);
+      std::string text = " " + fitted(plot_.series[i].name, std::min(letters, room));
+      if (all <= columns_) text += " " + values[i];
       const int width = 2 + letters_of(text) + (i > 0 ? 2 : 0);
       if (used + width > columns_) break;
       out += (i > 0 ? "  " : "") + styled(mark(static_cast<size_t>(i)), kColors[i % kStyles]) + text;

@@ -106,11 +106,13 @@ Result<int> view(const ViewOptions& options) {
   auto selected = select_traces(file.entries(), filter, *order, options.reverse);
   const size_t found = selected.size();
   if (options.limit > 0 && selected.size() > static_cast<size_t>(options.limit)) selected.resize(options.limit);
-  const int columns = terminal ? terminal_size(STDOUT_FILENO).columns : 100;
+  const int columns = terminal ? terminal_size(STDOUT_FILENO).columns : 120;
   const bool color = wants_color(STDOUT_FILENO);
   const int status = options.print ? print_traces(file, selected, {columns, options.ids, ascii}, color)
                                    : print_list(file, selected, columns, color);
-  fmt::print(stderr, "{} of {} traces\n", found, file.entries().size());
+  const bool some = selected.size() < found;
+  fmt::print(stderr, "{}{} of {} traces\n", some ? fmt::format("the first {} of ", selected.size()) : "", found,
+             file.entries().size());
   return status;
 }
 

@@ -40,6 +40,16 @@ Result<std::unique_ptr<ProcessGroup>> connect_processes(const Launch& launch, co
   return connect_gloo(launch, options);
 }
 
+Status agree(ProcessGroup* group, const Status& own) {
+  if (!group || group->world() == 1) return own;
+  TL_TRY(const auto lines, group->all_gather_bytes(own.ok() ? "" : own.error().line()));
+  if (!own.ok()) return own;
+  for (int rank = 0; rank < group->world(); ++rank) {
+    if (!lines[rank].empty()) return Error{lines[rank], "rank " + std::to_string(rank), ""};
+  }
+  return {};
+}
+
 Result<std::vector<std::string>> ProcessGroup::all_gather_bytes(const std::string& bytes) {
   if (world() == 1) return std::vector<std::string>{bytes};
   at::Tensor lengths = at::zeros({world()}, at::kLong);

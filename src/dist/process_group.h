@@ -68,6 +68,10 @@ class ProcessGroup {
   int world_;
 };
 
+// The same outcome for all: ok if every rank's `own` is, else this rank's own Error, or else the first other rank's.
+// Null: `own`.
+Status agree(ProcessGroup* group, const Status& own);
+
 std::unique_ptr<ProcessGroup> single_process_group();
 
 // Meets the other ranks; one process gives single_process_group().

@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kStateFile = "state.json";
-constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr const char* kRangeTensor = "range";
 constexpr int64_t kFormat = 1;
 constexpr size_t kTokenizerFileLimit = size_t{256} << 20;
 
@@ -62,25 +63,89 @@ Status write_tensors(const std::string& path, const NamedTensors& tensors) {
   return write_safetensors(path, list);
 }
 
-Result<NamedTensors> read_tensors(const std::string& path) {
-  TL_TRY(const Checkpoint file, Checkpoint::open_file(path));
-  NamedTensors out;
-  for (const TensorView& view : file.tensors()) {
-    at::ScalarType type;
-    if (view.info.dtype == TensorDtype::kF32) {
-      type = at::kFloat;
-    } else if (view.info.dtype == TensorDtype::kBF16) {
-      type = at::kBFloat16;
-    } else if (view.info.dtype == TensorDtype::kI64) {
-      type = at::kLong;
-    } else {
-      return Error{"has a dtype that no optimizer writes", path + ": " + view.info.name, ""};
-    }
-    at::Tensor tensor = at::empty(view.info.shape, type);
-    std::memcpy(tensor.mutable_data_ptr(), view.data, view.bytes());
-    out.emplace_back(view.info.name, std::move(tensor));
+std::string optimizer_file(int rank, int world) {
+  if (world == 1) return "optimizer.safetensors";
+  char name[64];
+  std::snprintf(name, sizeof name, "optimizer-%05d-of-%05d.safetensors", rank + 1, world);
+  return name;
+}
+
+bool is_optimizer_file(const std::string& name) {
+  return name.compare(0, 9, "optimizer") == 0 && name.ends_with(".safetensors");
+}
+
+Status write_optimizer(const std::string& folder, const CheckpointContent& content, int rank, int world) {
+  NamedTensors tensors = content.optimizer;
+  const ShardRange range = content.optimizer_range;
+  tensors.emplace_back(kRangeTensor, at::tensor({range.begin, range.end}, at::kLong));
+  return write_tensors(join_path(folder, optimizer_file(rank, world)), tensors);
+}
+
+Result<at::ScalarType> dtype_of(const TensorView& view, const std::string& path) {
+  if (view.info.dtype == TensorDtype::kF32) return at::kFloat;
+  if (view.info.dtype == TensorDtype::kBF16) return at::kBFloat16;
+  if (view.info.dtype == TensorDtype::kI64) return at::kLong;
+  return Error{"has a dtype that no optimizer writes", path + ": " + view.info.name, ""};
+}
+
+// One file of the optimizer's state.
+struct OptimizerPart {
+  std::string path;
+  Checkpoint file;
+  ShardRange range;
+};
+
+Result<OptimizerPart> open_part(const std::string& path) {
+  TL_TRY(Checkpoint file, Checkpoint::open_file(path));
+  const TensorView* range = file.find(kRangeTensor);
+  if (!range || range->info.dtype != TensorDtype::kI64 || range->bytes() != 2 * sizeof(int64_t)) {
+    return Error{"does not say which elements it holds (\"range\")", path, "use another checkpoint"};
   }
-  return out;
+  OptimizerPart part{path, std::move(file), {}};
+  std::memcpy(&part.range.begin, range->data, sizeof(int64_t));
+  std::memcpy(&part.range.end, range->data + sizeof(int64_t), sizeof(int64_t));
+  if (part.range.begin < 0 || part.range.end < part.range.begin) {
+    return Error{"has a range that ends before it begins", path, "use another checkpoint"};
+  }
+  for (const TensorView& view : part.file.tensors()) {
+    TL_TRY(const at::ScalarType type, dtype_of(view, path));
+    (void)type;
+    const bool is_scalar = view.info.shape.empty();
+    const bool fits = view.info.shape.size() == 1 && view.info.shape[0] == part.range.size();
+    if (view.info.name != kRangeTensor && !is_scalar && !fits) {
+      return Error{"does not have its range's size", path + ": " + view.info.name, "use another checkpoint"};
+    }
+  }
+  return part;
+}
+
+// Copies the elements that a part and the wanted range share.
+Status copy_overlap(const OptimizerPart& part, ShardRange wanted, NamedTensors& out) {
+  const int64_t from = std::max(part.range.begin, wanted.begin), to = std::min(part.range.end, wanted.end);
+  for (const TensorView& view : part.file.tensors()) {
+    if (view.info.name == kRangeTensor) continue;
+    TL_TRY(const at::ScalarType type, dtype_of(view, part.path));
+    auto found = std::find_if(out.begin(), out.end(), [&](const auto& entry) { return entry.first == view.info.name; });
+    const bool is_scalar = view.info.shape.empty();
+    if (found == out.end()) {
+      const std::vector<int64_t> shape = is_scalar ? std::vector<int64_t>() : std::vector<int64_t>{wanted.size()};
+      found = out.emplace(out.end(), view.info.name, at::zeros(shape, type));
+    }
+    at::Tensor& target = found->second;
+    if (target.scalar_type() != type || (target.dim() == 0) != is_scalar) {
+      return Error{"is of another kind than in the other parts", part.path + ": " + view.info.name,
+                   "use another checkpoint"};
+    }
+    const auto width = static_cast<int64_t>(at::elementSize(type));
+    auto* bytes = static_cast<std::byte*>(target.mutable_data_ptr());
+    if (is_scalar) {
+      std::memcpy(bytes, view.data, view.bytes());
+    } else if (from < to) {
+      std::memcpy(bytes + (from - wanted.begin) * width, view.data + (from - part.range.begin) * width,
+                  (to - from) * width);
+    }
+  }
+  return {};
 }
 
 void sync_folder(const std::string& path) {
@@ -103,11 +168,16 @@ std::map<int64_t, std::string> list_checkpoints(const std::string& checkpoints) 
   return out;
 }
 
+// All but the optimizer's state, whose `world` parts are there.
 Status write_folder(const std::string& folder, const CheckpointContent& content, const Decoder& decoder,
-                    const std::string& tokenizer_dir) {
+                    const std::string& tokenizer_dir, int world) {
+  for (int rank = 0; rank < world; ++rank) {
+    if (file_exists(join_path(folder, optimizer_file(rank, world)))) continue;
+    return Error{"rank " + std::to_string(rank) + " wrote its part elsewhere", folder,
+                 "--run-dir must be on a file system that all processes share"};
+  }
   TL_TRY_STATUS(save_model(folder, decoder.config(), decoder.parameters()));
   if (!tokenizer_dir.empty()) TL_TRY_STATUS(copy_tokenizer_files(tokenizer_dir, folder));
-  TL_TRY_STATUS(write_tensors(join_path(folder, kOptimizerFile), content.optimizer));
   Json files = Json::object();
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
@@ -133,39 +203,86 @@ Status copy_tokenizer_files(const std::string& from, const std::string& to) {
   return {};
 }
 
-Result<std::string> save_checkpoint(const std::string& checkpoints, const CheckpointContent& content,
-                                    const Decoder& decoder, const std::string& tokenizer_dir, int64_t keep) {
+namespace {
+
+Status prepare_folder(const std::string& checkpoints, const std::string& temporary) {
   TL_TRY_STATUS(make_directories(checkpoints));
-  const std::string name = "step-" + std::to_string(content.step);
-  const std::string target = join_path(checkpoints, name), temporary = join_path(checkpoints, "." + name + ".tmp");
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(checkpoints, code)) {  // what killed writers left
     const std::string left = entry.path().filename().string();
     if (left.compare(0, 6, ".step-") == 0) fs::remove_all(entry.path(), code);
   }
-  const Status written = write_folder(temporary, content, decoder, tokenizer_dir);
-  if (!written.ok()) {
-    fs::remove_all(temporary, code);
-    return written.error();
-  }
+  return make_directories(temporary);
+}
+
+Status move_into_place(const std::string& temporary, const std::string& target) {
   sync_folder(temporary);
+  std::error_code code;
   fs::remove_all(target, code);  // a damaged one of the same step
   fs::rename(temporary, target, code);
-  if (code) {
-    const Error error{"cannot rename into place: " + code.message(), target, ""};
-    fs::remove_all(temporary, code);
-    return error;
+  if (code) return Error{"cannot rename into place: " + code.message(), target, ""};
+  return {};
+}
+
+void remove_oldest(const std::string& checkpoints, int64_t keep) {
+  const auto all = list_checkpoints(checkpoints);
+  auto left = static_cast<int64_t>(all.size());
+  std::error_code code;
+  for (const auto& [step, folder] : all) {
+    if (left-- <= keep) break;
+    fs::remove_all(folder, code);
   }
-  sync_folder(checkpoints);
-  if (keep > 0) {
-    const auto all = list_checkpoints(checkpoints);
-    auto left = static_cast<int64_t>(all.size());
-    for (const auto& [step, folder] : all) {
-      if (left-- <= keep) break;
-      fs::remove_all(folder, code);
-    }
+}
+
+}  // namespace
+
+Result<std::string> save_checkpoint(const std::string& checkpoints, const CheckpointContent& content,
+                                    const Decoder& decoder, const std::string& tokenizer_dir, int64_t keep,
+                                    ProcessGroup* group) {
+  const std::string name = "step-" + std::to_string(content.step);
+  const std::string target = join_path(checkpoints, name), temporary = join_path(checkpoints, "." + name + ".tmp");
+  const int rank = group ? group->rank() : 0, world = group ? group->world() : 1;
+  const auto give_up = [&](const Error& error) {
+    std::error_code code;
+    if (rank == 0) fs::remove_all(temporary, code);
+    return error;
+  };
+  Status own = rank == 0 ? prepare_folder(checkpoints, temporary) : Status();
+  if (const Status all = agree(group, own); !all.ok()) return give_up(all.error());
+  own = write_optimizer(temporary, content, rank, world);
+  if (const Status all = agree(group, own); !all.ok()) return give_up(all.error());
+  if (rank == 0) {
+    own = write_folder(temporary, content, decoder, tokenizer_dir, world);
+    if (own.ok()) own = move_into_place(temporary, target);
+  }
+  if (const Status all = agree(group, own); !all.ok()) return give_up(all.error());
+  if (rank == 0) {
+    sync_folder(checkpoints);
+    if (keep > 0) remove_oldest(checkpoints, keep);
   }
   return target;
+}
+
+Result<NamedTensors> load_optimizer_state(const std::string& folder, ShardRange range) {
+  std::vector<OptimizerPart> parts;
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(folder, code)) {
+    if (!is_optimizer_file(entry.path().filename().string())) continue;
+    TL_TRY(OptimizerPart part, open_part(entry.path().string()));
+    parts.push_back(std::move(part));
+  }
+  std::sort(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.range.begin < b.range.begin; });
+  NamedTensors out;
+  int64_t known = range.begin;  // elements up to here are there
+  for (const OptimizerPart& part : parts) {
+    if (part.range.begin <= known) known = std::max(known, part.range.end);
+    TL_TRY_STATUS(copy_overlap(part, range, out));
+  }
+  if (known < range.end) {
+    return Error{"the optimizer's state lacks elements from " + std::to_string(known), folder,
+                 "use another checkpoint"};
+  }
+  return out;
 }
 
 Status check_checkpoint(const std::string& folder) {
@@ -176,8 +293,10 @@ Status check_checkpoint(const std::string& folder) {
       !state.contains("step") || !state["step"].is_number_integer() || state.value("format", Json()) != kFormat) {
     return Error{"is not a checkpoint of this version", where, "use another checkpoint"};
   }
-  for (const char* name : {"config.json", kOptimizerFile}) {
-    if (!files->contains(name)) return Error{std::string("does not list ") + name, where, "use another checkpoint"};
+  bool has_optimizer = false;
+  for (const auto& [name, ignored] : files->items()) has_optimizer |= is_optimizer_file(name);
+  if (!has_optimizer || !files->contains("config.json")) {
+    return Error{"does not list config.json and an optimizer's state", where, "use another checkpoint"};
   }
   for (const auto& [name, expected] : files->items()) {
     if (name.find('/') != std::string::npos) return Error{"lists a file elsewhere: " + name, where, ""};
@@ -196,9 +315,9 @@ Result<std::optional<FoundCheckpoint>> load_newest_checkpoint(const std::string&
     TL_TRY_STATUS(check_checkpoint(folder));
     TL_TRY(const Json state, read_json_file(join_path(folder, kStateFile)));
     if (state["step"] != step) return Error{"is of step " + state["step"].dump(), folder, "use another checkpoint"};
-    FoundCheckpoint out{folder, {step, state["state"], {}}};
-    TL_TRY(out.content.optimizer, read_tensors(join_path(folder, kOptimizerFile)));
-    return out;
+    TL_TRY(const NamedTensors readable, load_optimizer_state(folder, {0, 0}));
+    (void)readable;
+    return FoundCheckpoint{folder, step, state["state"]};
   };
   for (auto it = all.rbegin(); it != all.rend(); ++it) {
     auto found = load(it->first, it->second);

@@ -128,7 +128,8 @@ GrpoSection grpo_of(const Spec& s) {
   out.zero_variance = s.text("zero_variance"), out.overlong = s.text("overlong");
   out.clip_low = s.number("clip_low"), out.clip_high = s.number("clip_high"), out.dual_clip = s.number("dual_clip");
   out.correction_cap = s.number("correction_cap"), out.constant_tokens = s.integer("constant_tokens");
-  out.resample_max = s.integer("resample_max"), out.overlong_penalty = s.number("overlong_penalty");
+  out.resample_max = s.integer("resample_max"), out.overlong_penalty = s.number("overlong_penalty"),
+  out.overlong_soft_tokens = s.integer("overlong_soft_tokens");
   out.format_share = s.number("format_share"), out.kl = s.number("kl"), out.gap_warning = s.number("gap_warning");
   return out;
 }
@@ -144,7 +145,7 @@ void fill(Recipe& out, const Spec& s) {
     out.lora = {s.integer("rank"), s.number("alpha"), s.text("targets")};
   } else if (name == "task") {
     out.tasks.push_back({s.has("spec") ? s.text("spec") : "", s.has("file") ? s.text("file") : "", s.text("profile"),
-                         s.number("weight"), split_of(s.text("split"))});
+                         s.number("weight"), s.has("split") ? split_of(s.text("split")) : s.has("file") ? TaskSplit::kTrain : TaskSplit::kBoth});
   } else if (name == "rollout") {
     out.rollout = {s.text("think"),         s.text("kv"),       s.number("temperature"),
                    s.integer("max_tokens"), s.integer("batch"), s.integer("kv_memory")};

@@ -69,6 +69,7 @@ struct GrpoSection {
   int64_t constant_tokens = 0;
   int64_t resample_max = 4;
   double overlong_penalty = 0.5;
+  int64_t overlong_soft_tokens = 0;
   double format_share = 0;
   double kl = 0;
   double gap_warning = 0.1;

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/files.h"
+#include "train/recipe_docs.h"
+
 namespace throughline {
 namespace {
 
@@ -109,6 +112,20 @@ TEST(Recipe, EveryOptionHasAHelpAndAFieldOfItsOwn) {
         EXPECT_EQ(standard->differences(*recipe), std::vector<std::string>{info.method + "." + option.name});
       }
     }
+  }
+}
+
+TEST(Recipe, TheTablesOfTheDocsAreThese) {
+  const std::string page = read_file(THROUGHLINE_SOURCE_DIR "/docs/training.md").value();
+  EXPECT_NE(page.find("-->\n" + recipe_tables() + "<!-- end -->"), std::string::npos)
+      << "stale: put the output of `throughline help recipe-tables` between the markers of docs/training.md";
+}
+
+TEST(Recipe, TheShippedRecipesAreGood) {
+  const std::string folder = THROUGHLINE_SOURCE_DIR "/recipes/";
+  for (const auto& [name, kind] : {std::pair{"warm_start", TrainKind::kSft}, {"quick", TrainKind::kGrpo}}) {
+    const auto recipe = load_recipe(kind, folder + name + ".toml", {});
+    EXPECT_TRUE(recipe.ok()) << recipe.error().line();
   }
 }
 

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <utility>
 
+#include "base/json.h"
+
 namespace throughline {
 namespace {
 
@@ -97,9 +99,9 @@ Status RunDirectory::begin_after(int64_t step) {
   return open_at(traces_file(), traces_);
 }
 
-Status RunDirectory::write_metrics(const Json& line) {
+Status RunDirectory::write_metrics(std::string_view line) {
   TL_CHECK(metrics_ != nullptr, "begin_after() comes first");
-  return metrics_->write(dump_json(line));
+  return metrics_->write(line);
 }
 
 Status RunDirectory::write_trace(std::string_view line) {

@@ -15,7 +15,6 @@
 #include <string_view>
 
 #include "base/files.h"
-#include "base/json.h"
 #include "base/result.h"
 #include "train/recipe.h"
 
@@ -26,6 +25,7 @@ class RunDirectory {
   // A new run: the folder must not hold one yet. To resume: it may, and the recipe must be the one it began with, but
   // for what decides how long it goes on and how often it is looked at (run.steps with a constant schedule,
   // run.threads, checkpoint, evaluation.every).
+  RunDirectory() = default;  // holds nothing
   static Result<RunDirectory> open(const std::string& path, const Recipe& recipe, bool resume);
   RunDirectory(RunDirectory&&) noexcept;
   RunDirectory& operator=(RunDirectory&&) noexcept;
@@ -38,11 +38,10 @@ class RunDirectory {
 
   // Forgets the lines of steps after `step`, then lines can be appended.
   Status begin_after(int64_t step);
-  Status write_metrics(const Json& line);     // has "step"
+  Status write_metrics(std::string_view line);  // one line of JSON with "step"
   Status write_trace(std::string_view line);  // one line of JSON with "step"; REQUIRES begin_after()
 
  private:
-  RunDirectory() = default;
   std::string path_;
   int lock_ = -1;
   std::unique_ptr<LineWriter> metrics_, traces_;

@@ -26,9 +26,9 @@ const std::vector<Panel>& panels() {
       {"accuracy", "Accuracy", {"accuracy", "eval_accuracy"}},
       {"reward", "Reward", {"reward"}},
       {"tokens", "Tokens a trace", {"trace_tokens_mean"}},
-      {"lost", "Cut off, without answer, without contrast", {"truncated", "no_answer", "zero_variance_groups"}},
+      {"lost", "Cut off, no answer, flat groups", {"truncated", "no_answer", "zero_variance_groups"}},
       {"entropy", "Entropy, nats a token", {"entropy"}},
-      {"gap", "Log-prob gap of sampler and trainer, nats", {"logprob_gap_mean", "logprob_gap_max"}},
+      {"gap", "Log-prob gap, nats a token", {"logprob_gap_mean", "logprob_gap_max"}},
       {"loss", "Loss", {"loss", "eval_loss"}, false},
       {"chunks", "Chunks a trace", {"chunks_mean"}},
       {"kl", "KL from the reference, nats a token", {"kl"}},
@@ -90,6 +90,11 @@ class PlotMaker {
   std::vector<std::vector<double>> x_;  // of each run
 };
 
+std::string title_of(const std::string& metric) {
+  const MetricInfo* info = find_metric(metric);
+  return info != nullptr ? std::string(info->title) : metric;
+}
+
 // As a file's name: a metric may be called anything.
 std::string file_name(const std::string& metric) {
   std::string out = metric.substr(0, 64);
@@ -105,9 +110,7 @@ std::vector<RunPlot> make_run_plots(std::span<const PlottedRun> runs, const RunP
   const PlotMaker maker(runs, options);
   std::vector<RunPlot> out;
   for (const std::string& metric : options.metrics) {
-    const MetricInfo* info = find_metric(metric);
-    const bool loss = metric == "loss" || metric == "eval_loss";
-    maker.add(out, file_name(metric), info != nullptr ? std::string(info->label) : metric, {metric}, !loss);
+    maker.add(out, file_name(metric), title_of(metric), {metric}, metric != "loss" && metric != "eval_loss");
   }
   if (!options.metrics.empty()) return out;
   for (const Panel& panel : panels()) {
@@ -115,14 +118,7 @@ std::vector<RunPlot> make_run_plots(std::span<const PlottedRun> runs, const RunP
       maker.add(out, panel.file, panel.title, {panel.metrics.begin(), panel.metrics.end()}, panel.from_zero);
       continue;
     }
-    for (const char* metric : panel.metrics) {
-      const MetricInfo* info = find_metric(metric);
-      const bool alone = panel.metrics.size() == 1;
-      std::string title = alone ? panel.title : std::string(info->label);
-      if (panel.file == std::string_view("gap")) title = std::string(panel.title) + ", " + std::string(info->label);
-      if (!alone) title[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(title[0])));
-      maker.add(out, metric, title, {metric}, panel.from_zero);
-    }
+    for (const char* metric : panel.metrics) maker.add(out, metric, title_of(metric), {metric}, panel.from_zero);
   }
   return out;
 }

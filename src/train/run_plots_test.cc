@@ -41,7 +41,7 @@ TEST(RunPlots, OneRunGroupsWhatBelongsTogether) {
   const Plot& accuracy = plots[0].plot;
   EXPECT_TRUE(accuracy.percent);
   ASSERT_EQ(accuracy.series.size(), 2u);
-  EXPECT_EQ(accuracy.series[1].name, "held-out accuracy");
+  EXPECT_EQ(accuracy.series[1].name, "held out");
   EXPECT_EQ(accuracy.series[1].x, (std::vector<double>{2, 4}));
   EXPECT_EQ(accuracy.series[0].smoothing, 0);  // a short run
   EXPECT_TRUE(std::isnan(plots[2].plot.series[1].y[1]));

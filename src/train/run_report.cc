@@ -5,39 +5,36 @@
 
 namespace throughline {
 
-RunReport::RunReport(RunReportOptions options) : options_(std::move(options)), table_(options_.table) {
-  if (!options_.tensorboard) return;
-  auto writer = TensorboardWriter::open(join_path(options_.run_dir, "tensorboard"), options_.from_step);
-  if (writer.ok()) {
-    tensorboard_.emplace(std::move(*writer));
-  } else {
-    drop_tensorboard(writer.error());
-  }
-}
+RunReport::RunReport(RunReportOptions options)
+    : options_(std::move(options)), table_(options_.table), tensorboard_wanted_(options_.tensorboard) {}
 
 void RunReport::print(std::string_view text) const {
   if (options_.print) options_.print(text);
 }
 
-void RunReport::drop_tensorboard(const Error& error) {
-  tensorboard_.reset();
-  print("WARNING no TensorBoard events from here on: " + error.line() + "\n");
-}
-
 void RunReport::step(const StepMetrics& metrics) {
   if (options_.columns) table_.resize(options_.columns());
   print(table_.row(metrics));
-  if (!tensorboard_) return;
-  std::vector<std::pair<std::string, double>> scalars;
-  for (const auto& [name, value] : metrics.values) scalars.emplace_back(tensorboard_tag(name), value);
-  if (const Status status = tensorboard_->add_scalars(metrics.step, scalars); !status.ok()) {
-    drop_tensorboard(status.error());
+  if (!tensorboard_wanted_) return;
+  if (const Status written = write_events(metrics); !written.ok()) {
+    tensorboard_wanted_ = false;
+    tensorboard_.reset();
+    print("WARNING no TensorBoard events from here on: " + written.error().line() + "\n");
   }
 }
 
-void RunReport::note(std::string_view tag, std::string_view markdown) {
-  if (!tensorboard_) return;
-  if (const Status status = tensorboard_->add_text(0, tag, markdown); !status.ok()) drop_tensorboard(status.error());
+void RunReport::note(std::string_view tag, std::string_view markdown) { notes_.emplace_back(tag, markdown); }
+
+Status RunReport::write_events(const StepMetrics& metrics) {
+  if (!tensorboard_) {
+    TL_TRY(auto writer, TensorboardWriter::open(join_path(options_.run_dir, "tensorboard"), metrics.step));
+    tensorboard_.emplace(std::move(writer));
+  }
+  for (const auto& [tag, text] : notes_) TL_TRY_STATUS(tensorboard_->add_text(metrics.step, tag, text));
+  notes_.clear();
+  std::vector<std::pair<std::string, double>> scalars;
+  for (const auto& [name, value] : metrics.values) scalars.emplace_back(tensorboard_tag(name), value);
+  return tensorboard_->add_scalars(metrics.step, scalars);
 }
 
 void RunReport::finish() {

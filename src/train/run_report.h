@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/plot_terminal.h"
 #include "base/result.h"
@@ -19,8 +21,7 @@ namespace throughline {
 
 struct RunReportOptions {
   std::string run_dir;
-  std::string heading;    // of the plots: "GRPO recipes/quick.toml"
-  int64_t from_step = 1;  // the first step that this process runs: 1, or the one after the checkpoint
+  std::string heading;  // of the plots: "GRPO recipes/quick.toml"
   bool tensorboard = true;
   RunTableOptions table;
   TerminalPlotOptions plot;                     // of the plots printed at the end
@@ -33,18 +34,20 @@ class RunReport {
   explicit RunReport(RunReportOptions options);
 
   void step(const StepMetrics& metrics);
-  // A text for TensorBoard's text page, such as the recipe. Markdown.
+  // A text for TensorBoard's text page, such as the recipe, in Markdown; written with the next step.
   void note(std::string_view tag, std::string_view markdown);
   // Draws RUN/plots/*.svg from RUN/metrics.jsonl and prints the plots and where they are.
   void finish();
 
  private:
   void print(std::string_view text) const;
-  void drop_tensorboard(const Error& error);
+  Status write_events(const StepMetrics& metrics);
 
   RunReportOptions options_;
   RunTable table_;
-  std::optional<TensorboardWriter> tensorboard_;
+  std::optional<TensorboardWriter> tensorboard_;  // from the first step on: its file says where it begins
+  bool tensorboard_wanted_ = false;
+  std::vector<std::pair<std::string, std::string>> notes_;  // not written yet
 };
 
 }  // namespace throughline

@@ -32,7 +32,8 @@ enum class MetricKind { kNumber, kShare, kCount, kRate, kSeconds, kMebibytes };
 
 struct MetricInfo {
   std::string_view name;   // in metrics.jsonl
-  std::string_view label;  // on a plot
+  std::string_view title;  // of its own plot
+  std::string_view label;  // in the legend of a plot with others of its kind
   std::string_view group;  // TensorBoard's tag is "group/name"
   MetricKind kind = MetricKind::kNumber;
   std::string_view help;  // one line, with its unit

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "model/dense_attention.h"
 #include "ops/token_logprobs.h"
@@ -98,11 +99,11 @@ std::vector<std::vector<float>> Updater::logprobs(std::span<const TrainRow* cons
 
 void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals& totals) {
   const Packed packed = pack(rows);
-  sums_.rows += static_cast<int64_t>(rows.size());
+  sums_.rows += static_cast<double>(rows.size());
   ++sums_.micro_batches;
   if (packed.tokens.empty()) return;
-  sums_.fed_tokens += static_cast<int64_t>(packed.ids.size());
-  sums_.trained_tokens += static_cast<int64_t>(packed.tokens.size());
+  sums_.fed_tokens += static_cast<double>(packed.ids.size());
+  sums_.trained_tokens += static_cast<double>(packed.tokens.size());
 
   const auto attention = attention_(*decoder_, rows);
   const Decoder::ForwardOptions forward{.checkpoint_layers = options_.checkpoint_layers};
@@ -113,6 +114,10 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
   const auto* logprobs = result.logprobs.const_data_ptr<float>();
   const auto* entropy = result.entropy.const_data_ptr<float>();
 
+  std::vector<double> weights;  // of the tokens of each row
+  for (const TrainRow* row : rows) {
+    weights.push_back(trained_tokens(*row) > 0 ? token_weight(*row, totals, options_.aggregation) : 0);
+  }
   std::vector<float> slopes(packed.tokens.size());
   for (size_t i = 0; i < packed.tokens.size(); ++i) {
     const auto [r, index] = packed.tokens[i];
@@ -129,40 +134,52 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
                               .behavior = row.behavior_logprobs.empty() ? from : behavior,
                               .reference = log_prob_or_nan(row.reference_logprobs, index)};
     const TokenLoss loss = token_loss(set, row.advantage, options_.loss);
-    const double weight = token_weight(row, totals, options_.aggregation);
+    const double weight = weights[static_cast<size_t>(r)];
     slopes[i] = static_cast<float>(weight * loss.slope);
     sums_.loss += weight * loss.loss;
     sums_.entropy += entropy[i];
-    sums_.clip_fraction += loss.clipped;
-    sums_.correction_mean += loss.correction;
+    sums_.clipped += loss.clipped;
+    sums_.correction += loss.correction;
     sums_.kl += loss.kl;
     if (!std::isnan(behavior)) {
       // Against the weights that sampled, where they are known: later optimizer steps of a rollout have moved on.
       const double gap = std::abs(behavior - (row.old_logprobs.empty() ? set.logprob : old));
-      sums_.gap_mean += gap;
+      sums_.gap += gap;
       sums_.gap_max = std::max(sums_.gap_max, gap);
-      ++gap_tokens_;
+      ++sums_.gap_tokens;
     }
   }
   torch::autograd::backward({result.logprobs}, {at::tensor(slopes)});
 }
 
-UpdateStats Updater::apply(double learning_rate, double gradient_norm) {
-  UpdateStats stats = sums_;
-  sums_ = UpdateStats();
-  const auto tokens = static_cast<double>(std::max<int64_t>(1, stats.trained_tokens));
-  for (double* sum : {&stats.entropy, &stats.clip_fraction, &stats.correction_mean, &stats.kl}) *sum /= tokens;
-  stats.gap_mean =
-      gap_tokens_ > 0 ? stats.gap_mean / static_cast<double>(gap_tokens_) : std::numeric_limits<double>::quiet_NaN();
-  if (gap_tokens_ == 0) stats.gap_max = stats.gap_mean;
-  gap_tokens_ = 0;
+TokenSums Updater::take_sums() { return std::exchange(sums_, TokenSums()); }
+
+UpdateStats Updater::apply(double learning_rate) {
+  const double norm = norm_of_blocks(block_square_sums(trainable_->gradients()));
+  const UpdateStats stats = step(learning_rate, norm, take_sums());
+  if (!stats.skipped) trainable_->published();
+  return stats;
+}
+
+UpdateStats Updater::step(double learning_rate, double gradient_norm, const TokenSums& sums) {
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  const double tokens = std::max(1.0, sums.trained_tokens);
+  UpdateStats stats;
+  stats.loss = sums.loss;
+  stats.entropy = sums.entropy / tokens;
+  stats.gap_mean = sums.gap_tokens > 0 ? sums.gap / sums.gap_tokens : kUnknown;
+  stats.gap_max = sums.gap_tokens > 0 ? sums.gap_max : kUnknown;
+  stats.clip_fraction = sums.clipped / tokens;
+  stats.correction_mean = sums.correction / tokens;
+  stats.kl = sums.kl / tokens;
+  stats.grad_norm = gradient_norm;
   stats.learning_rate = learning_rate;
-  stats.grad_norm = gradient_norm >= 0 ? gradient_norm : norm_of_blocks(block_square_sums(trainable_->gradients()));
-  stats.skipped = !std::isfinite(stats.grad_norm);
-  if (!stats.skipped) {
-    optimizer_.step(learning_rate, optimizer_.clip_scale(stats.grad_norm));
-    trainable_->published();
-  }
+  stats.skipped = !std::isfinite(gradient_norm);
+  stats.trained_tokens = static_cast<int64_t>(sums.trained_tokens);
+  stats.fed_tokens = static_cast<int64_t>(sums.fed_tokens);
+  stats.rows = static_cast<int64_t>(sums.rows);
+  stats.micro_batches = static_cast<int64_t>(sums.micro_batches);
+  if (!stats.skipped) optimizer_.step(learning_rate, optimizer_.clip_scale(gradient_norm));
   trainable_->zero_gradients();
   return stats;
 }

@@ -34,7 +34,14 @@ struct UpdateOptions {
   bool checkpoint_layers = true;  // keep only each layer's input; the backward pass computes the rest again
 };
 
-// What one optimizer step did. Means are over its trained tokens, of this process.
+// Sums over the tokens of an optimizer step so far; those of micro-batches and of processes add up.
+struct TokenSums {
+  double loss = 0, entropy = 0, gap = 0, clipped = 0, correction = 0, kl = 0;
+  double gap_tokens = 0, trained_tokens = 0, fed_tokens = 0, rows = 0, micro_batches = 0;
+  double gap_max = 0;  // of all, not a sum
+};
+
+// What one optimizer step did. Means are over its trained tokens.
 struct UpdateStats {
   double loss = 0;  // the weighted sum that was minimised
   double entropy = 0;
@@ -74,9 +81,14 @@ class Updater {
 
   // Forward and backward pass of one micro-batch. `totals` are those of the whole optimizer step.
   void accumulate(std::span<const TrainRow* const> rows, const StepTotals& totals);
-  // Clips, updates, publishes, clears the gradients. `gradient_norm` < 0: of the trainable's gradients as they are
-  // here; several processes sum gradients first and pass the common norm.
-  UpdateStats apply(double learning_rate, double gradient_norm = -1);
+  // Clips, updates, publishes, clears the gradients.
+  UpdateStats apply(double learning_rate);
+
+  // The parts of apply() for several processes (data_parallel.h). take_sums() begins anew; step() clips and updates the
+  // own range with gradients and sums that are already those of all processes, and clears the gradients. The caller
+  // gathers the values and calls published().
+  TokenSums take_sums();
+  UpdateStats step(double learning_rate, double gradient_norm, const TokenSums& sums);
 
   Optimizer& optimizer() { return optimizer_; }
   Trainable& trainable() { return *trainable_; }
@@ -88,8 +100,7 @@ class Updater {
   UpdateOptions options_;
   AttentionFactory attention_;
   Optimizer optimizer_;
-  UpdateStats sums_;  // of the step so far: sums, not means
-  int64_t gap_tokens_ = 0;
+  TokenSums sums_;
 };
 
 }  // namespace throughline
