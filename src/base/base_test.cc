@@ -71,6 +71,29 @@ TEST(Json, RefusesWhatIsAmbiguousOrDeep) {
   EXPECT_FALSE(parse_json("\"\xff\"", "x").ok());
   EXPECT_FALSE(parse_json(std::string(100, '[') + std::string(100, ']'), "x").ok());
   EXPECT_FALSE(parse_json(std::string(5000000, '['), "x").ok());
+  EXPECT_TRUE(parse_json(std::string(64, '[') + std::string(64, ']'), "x").ok());
+  EXPECT_EQ(parse_json(std::string(65, '['), "x").error().line(), "x: invalid JSON: nested deeper than 64 levels");
+  EXPECT_EQ(parse_json("{\"a\": 1 2}", "x").error().line(),
+            "x: invalid JSON: parse error at line 1, column 9: syntax error while parsing object - unexpected number "
+            "literal; expected '}'");
+}
+
+// Was quadratic in the keys of one object: minutes for these.
+TEST(Json, HugeObjectsParseInLinearTime) {
+  constexpr int kKeys = 200000;
+  std::string text = "{\"before\": [1, {\"b\": 2, \"a\": -1}], \"big\": {";
+  for (int i = 0; i < kKeys; ++i) text += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":" + std::to_string(i);
+  const auto json = parse_json(text + "}, \"after\": null}", "x");
+  ASSERT_TRUE(json.ok()) << json.error().line();
+  EXPECT_EQ(json->at("big").size(), static_cast<size_t>(kKeys));
+  EXPECT_EQ(json->at("before").dump(), R"([1,{"b":2,"a":-1}])");  // in the order of the text
+  EXPECT_TRUE(json->at("after").is_null());
+  int expected = 0;
+  for (const auto& [key, value] : json->at("big").items()) {
+    ASSERT_EQ(key, std::to_string(expected));
+    ASSERT_EQ(value, expected++);
+  }
+  EXPECT_EQ(parse_json(text + ",\"777\":0}}", "x").error().line(), "x: invalid JSON: duplicate key \"777\"");
 }
 
 const std::vector<SpecInfo> kKnown = {

@@ -101,13 +101,18 @@ std::vector<KeyPress> RawTerminal::keys(int timeout_ms) {
   return out;
 }
 
+// Lines are erased before they are written: after a letter in the last column, erasing would take that letter. All at
+// once where the terminal knows how (mode 2026); others pass over that.
 void RawTerminal::draw(const std::string& frame) {
-  std::string out = "\033[?25l\033[H";
+  std::string out = "\033[?2026h\033[H\033[K";
   for (const char c : frame) {
-    if (c == '\n') out += "\033[K\r";
-    out += c;
+    if (c == '\n') {
+      out += "\r\n\033[K";
+    } else {
+      out += c;
+    }
   }
-  out += "\033[K\033[J";
+  out += "\033[?2026l";
   std::fwrite(out.data(), 1, out.size(), stdout);
   std::fflush(stdout);
 }

@@ -146,14 +146,14 @@ std::optional<Evaluated> evaluate_expression(std::string_view text) {
   return Reader(ascii).read();
 }
 
-ArithmeticVerdict check_arithmetic(std::string_view text, const std::vector<int64_t>& numbers, int64_t target) {
+TaskVerdict check_arithmetic(std::string_view text, const std::vector<int64_t>& numbers, int64_t target) {
   auto seen = evaluate_expression(text);
-  if (!seen) return ArithmeticVerdict::kNoAnswer;
+  if (!seen) return TaskVerdict::kNoAnswer;
   std::vector<int64_t> given = numbers;
   std::sort(given.begin(), given.end());
   std::sort(seen->numbers.begin(), seen->numbers.end());
   const bool right = seen->numbers == given && seen->value && seen->value->is(target);
-  return right ? ArithmeticVerdict::kRight : ArithmeticVerdict::kWrong;
+  return right ? TaskVerdict::kRight : TaskVerdict::kWrong;
 }
 
 }  // namespace throughline

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "gym/task.h"
+
 namespace throughline {
 
 struct Rational {
@@ -29,8 +31,8 @@ struct Evaluated {
 // nullopt: not an expression of the grammar.
 std::optional<Evaluated> evaluate_expression(std::string_view text);
 
-enum class ArithmeticVerdict { kNoAnswer, kWrong, kRight };
-// Right if `text` uses exactly `numbers` (each as often as given, in any order) and its value is `target`.
-ArithmeticVerdict check_arithmetic(std::string_view text, const std::vector<int64_t>& numbers, int64_t target);
+// Right if `text` uses exactly `numbers` (each as often as given, in any order) and its value is `target`; no answer if
+// it is no expression of the grammar.
+TaskVerdict check_arithmetic(std::string_view text, const std::vector<int64_t>& numbers, int64_t target);
 
 }  // namespace throughline

@@ -97,13 +97,13 @@ TEST(Expression, AgreesWithFloatingPoint) {
 
 TEST(Arithmetic, UsesEachNumberOnce) {
   const std::vector<int64_t> numbers = {4, 9, 10, 13};
-  EXPECT_EQ(check_arithmetic("(10-4)*(13-9)", numbers, 24), ArithmeticVerdict::kRight);
-  EXPECT_EQ(check_arithmetic("(13-9)*(10-4)", numbers, 24), ArithmeticVerdict::kRight);
-  EXPECT_EQ(check_arithmetic("(10-4)*4", numbers, 24), ArithmeticVerdict::kWrong);
-  EXPECT_EQ(check_arithmetic("(10-4)*(13-9)+4-4", numbers, 24), ArithmeticVerdict::kWrong);
-  EXPECT_EQ(check_arithmetic("24", numbers, 24), ArithmeticVerdict::kWrong);
-  EXPECT_EQ(check_arithmetic("4+9+10+13", numbers, 24), ArithmeticVerdict::kWrong);
-  EXPECT_EQ(check_arithmetic("10-4*13-9=24", numbers, 24), ArithmeticVerdict::kNoAnswer);
+  EXPECT_EQ(check_arithmetic("(10-4)*(13-9)", numbers, 24), TaskVerdict::kRight);
+  EXPECT_EQ(check_arithmetic("(13-9)*(10-4)", numbers, 24), TaskVerdict::kRight);
+  EXPECT_EQ(check_arithmetic("(10-4)*4", numbers, 24), TaskVerdict::kWrong);
+  EXPECT_EQ(check_arithmetic("(10-4)*(13-9)+4-4", numbers, 24), TaskVerdict::kWrong);
+  EXPECT_EQ(check_arithmetic("24", numbers, 24), TaskVerdict::kWrong);
+  EXPECT_EQ(check_arithmetic("4+9+10+13", numbers, 24), TaskVerdict::kWrong);
+  EXPECT_EQ(check_arithmetic("10-4*13-9=24", numbers, 24), TaskVerdict::kNoAnswer);
 }
 
 TEST(Game24, ReadsTheAnswerLine) {

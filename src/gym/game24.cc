@@ -54,15 +54,7 @@ TaskVerdict check_game24(const Game24& game, std::string_view response) {
     given = trim_spaces(given.substr(0, equals));
   }
   if (given.empty()) return TaskVerdict::kNoAnswer;
-  switch (check_arithmetic(given, game.numbers, kTarget)) {
-    case ArithmeticVerdict::kRight:
-      return TaskVerdict::kRight;
-    case ArithmeticVerdict::kWrong:
-      return TaskVerdict::kWrong;
-    case ArithmeticVerdict::kNoAnswer:
-      break;
-  }
-  return TaskVerdict::kNoAnswer;
+  return check_arithmetic(given, game.numbers, kTarget);
 }
 
 }  // namespace throughline

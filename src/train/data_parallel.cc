@@ -11,21 +11,21 @@
 namespace throughline {
 namespace {
 
-constexpr int64_t kSums = 11;  // of UpdateSums, without the maximum
+constexpr int64_t kSums = 11;  // of TokenSums, without the maximum
 
-std::vector<double*> fields(UpdateSums& sums) {
+std::vector<double*> fields(TokenSums& sums) {
   return {&sums.loss,       &sums.entropy,        &sums.gap,        &sums.clipped, &sums.correction,   &sums.kl,
           &sums.gap_tokens, &sums.trained_tokens, &sums.fed_tokens, &sums.rows,    &sums.micro_batches};
 }
 
-at::Tensor tensor_of(UpdateSums sums) {
+at::Tensor tensor_of(TokenSums sums) {
   at::Tensor out = at::zeros({kSums}, at::kDouble);
   double* to = out.mutable_data_ptr<double>();
   for (const double* field : fields(sums)) *to++ = *field;
   return out;
 }
 
-void assign(UpdateSums& sums, const at::Tensor& from) {
+void assign(TokenSums& sums, const at::Tensor& from) {
   const double* value = from.const_data_ptr<double>();
   for (double* field : fields(sums)) *field = *value++;
 }
@@ -85,7 +85,7 @@ std::vector<std::vector<MicroBatch>> DataParallel::own_batches(std::span<const T
 }
 
 Status DataParallel::sum_exactly(Updater& updater, const std::vector<std::vector<MicroBatch>>& batches,
-                                 const StepTotals& totals, UpdateSums& sums) {
+                                 const StepTotals& totals, TokenSums& sums) {
   Trainable& trainable = updater.trainable();
   const at::Tensor gradients = trainable.gradients();
   if (!gradient_sum_) {
@@ -98,7 +98,7 @@ Status DataParallel::sum_exactly(Updater& updater, const std::vector<std::vector
     for (const MicroBatch& batch : share) updater.accumulate(batch, totals);
     gradient_sum_->add(gradients);
     trainable.zero_gradients();
-    const UpdateSums of_share = updater.take_sums();
+    const TokenSums of_share = updater.take_sums();
     metric_sum.add(tensor_of(of_share));
     gap_max = std::max(gap_max, of_share.gap_max);
   }
@@ -111,7 +111,7 @@ Status DataParallel::sum_exactly(Updater& updater, const std::vector<std::vector
 }
 
 Status DataParallel::sum_plainly(Updater& updater, const std::vector<std::vector<MicroBatch>>& batches,
-                                 const StepTotals& totals, UpdateSums& sums) {
+                                 const StepTotals& totals, TokenSums& sums) {
   for (const auto& share : batches) {
     for (const MicroBatch& batch : share) updater.accumulate(batch, totals);
   }
@@ -138,7 +138,7 @@ Result<double> DataParallel::gradient_norm(const Trainable& trainable) {
 Result<UpdateStats> DataParallel::update(Updater& updater, std::span<const TrainRow> rows, const StepTotals& totals,
                                          double learning_rate) {
   Trainable& trainable = updater.trainable();
-  UpdateSums sums;
+  TokenSums sums;
   const auto batches = own_batches(rows);
   TL_TRY_STATUS(exact_ ? sum_exactly(updater, batches, totals, sums) : sum_plainly(updater, batches, totals, sums));
   TL_TRY_STATUS(reduce_maximum(*group_, sums.gap_max));

@@ -49,9 +49,9 @@ class DataParallel {
 
  private:
   Status sum_exactly(Updater& updater, const std::vector<std::vector<MicroBatch>>& batches, const StepTotals& totals,
-                     UpdateSums& sums);
+                     TokenSums& sums);
   Status sum_plainly(Updater& updater, const std::vector<std::vector<MicroBatch>>& batches, const StepTotals& totals,
-                     UpdateSums& sums);
+                     TokenSums& sums);
   Result<double> gradient_norm(const Trainable& trainable);
 
   ProcessGroup* group_;

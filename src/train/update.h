@@ -35,7 +35,7 @@ struct UpdateOptions {
 };
 
 // Sums over the tokens of an optimizer step so far; those of micro-batches and of processes add up.
-struct UpdateSums {
+struct TokenSums {
   double loss = 0, entropy = 0, gap = 0, clipped = 0, correction = 0, kl = 0;
   double gap_tokens = 0, trained_tokens = 0, fed_tokens = 0, rows = 0, micro_batches = 0;
   double gap_max = 0;  // of all, not a sum
@@ -87,8 +87,8 @@ class Updater {
   // The parts of apply() for several processes (data_parallel.h). take_sums() begins anew; step() clips and updates the
   // own range with gradients and sums that are already those of all processes, and clears the gradients. The caller
   // gathers the values and calls published().
-  UpdateSums take_sums();
-  UpdateStats step(double learning_rate, double gradient_norm, const UpdateSums& sums);
+  TokenSums take_sums();
+  UpdateStats step(double learning_rate, double gradient_norm, const TokenSums& sums);
 
   Optimizer& optimizer() { return optimizer_; }
   Trainable& trainable() { return *trainable_; }
@@ -100,7 +100,7 @@ class Updater {
   UpdateOptions options_;
   AttentionFactory attention_;
   Optimizer optimizer_;
-  UpdateSums sums_;
+  TokenSums sums_;
 };
 
 }  // namespace throughline

@@ -10,13 +10,15 @@ constexpr int64_t kDivisorsPerStep = 16;    // for each word of the number; ever
 constexpr int64_t kRootCost = 4;            // of four exact roots, for each word
 constexpr int64_t kComparisonsPerStep = 8;  // of exponents, in sorting
 constexpr int64_t kTermCost = 4;            // a product of terms allocates its powers once or twice, and is stored
-constexpr int64_t kBoundExponent = 16;      // of compound bases that are multiplied out
+constexpr int64_t kWordsCopiedPerStep = 16;
+constexpr int64_t kBoundExponent = 16;  // of compound bases that are multiplied out
 
 // --- polynomials ----------------------------------------------------------------------------------------------------
 
 int64_t Algebra::weight(const Term& term) {
-  int64_t sum = 1 + term.coefficient.cost();
-  for (const AtomPower& p : term.powers) sum += p.exponent.cost();
+  const auto copied = [](const Rational& number) { return 1 + number.cost() / kWordsCopiedPerStep; };
+  int64_t sum = 1 + copied(term.coefficient);
+  for (const AtomPower& p : term.powers) sum += copied(p.exponent);
   return sum;
 }
 
@@ -78,8 +80,8 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
   Term product;
   product.coefficient = a.coefficient * b.coefficient;
   product.powers.reserve(a.powers.size() + b.powers.size());
-  const int64_t operands = a.coefficient.cost() + b.coefficient.cost();
-  std::vector<std::pair<int32_t, int64_t>> expand;  // compound bases raised to whole powers
+  int64_t words = a.coefficient.cost() + b.coefficient.cost();  // of the numbers that are multiplied or added
+  std::vector<std::pair<int32_t, int64_t>> expand;              // compound bases raised to whole powers
   size_t i = 0, j = 0;
   while (i < a.powers.size() || j < b.powers.size()) {
     AtomPower p;
@@ -89,6 +91,7 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
       p = b.powers[j++];
     } else {
       p = a.powers[i++];
+      words += p.exponent.cost() + b.powers[j].exponent.cost();
       p.exponent = p.exponent + b.powers[j++].exponent;
     }
     if (!p.exponent.valid()) failed_ = true;
@@ -122,7 +125,7 @@ void Algebra::multiply_terms(const Term& a, const Term& b, std::vector<Term>* ou
     if (!p.exponent.is_zero()) product.powers.push_back(std::move(p));
   }
   if (!product.coefficient.valid()) failed_ = true;
-  if (!charge(kTermCost + operands + weight(product))) failed_ = true;
+  if (!charge(kTermCost + words + weight(product))) failed_ = true;
   if (failed_) return;
   if (expand.empty()) {
     out->push_back(std::move(product));
@@ -251,7 +254,11 @@ Quotient Algebra::invert(const Quotient& a) {
     const Rational lead = q.bottom.terms[0].coefficient;
     if (lead.is_one()) return q;
     const int64_t divisions = static_cast<int64_t>(q.top.terms.size() + q.bottom.terms.size());
-    if (!charge(weight(a) + divisions * lead.cost())) return give_up();
+    int64_t words = divisions * lead.cost();
+    for (const Polynomial* p : {&q.top, &q.bottom}) {
+      for (const Term& t : p->terms) words += t.coefficient.cost();
+    }
+    if (!charge(words)) return give_up();
     for (Term& t : q.bottom.terms) t.coefficient = t.coefficient / lead;
     for (Term& t : q.top.terms) t.coefficient = t.coefficient / lead;
     return q;

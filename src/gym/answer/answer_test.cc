@@ -180,6 +180,12 @@ TEST(Answer, Bounded) {
   std::string tower = "\\boxed{";
   for (int i = 0; i < 300; ++i) tower += "\\sqrt{x+";
   EXPECT_NE(verdict("5", tower), Verdict::kRight);
+  // Each tangent names the one inside twice: written out, the canonical form would have 2^60 parts.
+  std::string tangents = "x";
+  for (int i = 0; i < 60; ++i) tangents = "\\tan(" + tangents + ")";
+  const Grade nested = grade(profile("rlvr"), "1", "\\boxed{" + tangents + "}");
+  EXPECT_EQ(nested.verdict, Verdict::kWrong);
+  EXPECT_LT(nested.normalized.size(), 600u);
   for (const char* text :
        {"\\boxed{(a+b+c+d+e)^{60}}", "\\boxed{1000000!}", "\\boxed{\\pm1\\pm2\\pm3\\pm4\\pm5\\pm6}", "\\boxed{1/0}",
         "\\boxed{\\binom{999999}{4}}", "\\boxed{\\frac{\\sqrt{", "\xff\xfe\\boxed{\xc3}"}) {

@@ -203,12 +203,12 @@ bool contains(const std::array<std::string_view, N>& sorted_names, std::string_v
 
 class Lexer {
  public:
-  Lexer(std::string_view text, const LexOptions& options, std::vector<Token>* tokens, int level)
-      : text_(text), options_(options), tokens_(tokens), level_(level) {}
+  Lexer(std::string_view text, const LexOptions& options, size_t max_tokens, std::vector<Token>* tokens, int level)
+      : text_(text), options_(options), max_tokens_(max_tokens), tokens_(tokens), level_(level) {}
 
   bool run() {
     while (at_ < text_.size()) {
-      if (!next()) return false;
+      if (!next() || tokens_->size() > max_tokens_) return false;
     }
     return true;
   }
@@ -246,13 +246,16 @@ class Lexer {
   }
 
   bool punctuation(char c) {
-    if (starts("<=") || starts("=<")) return symbol('l', 2), true;
-    if (starts(">=")) return symbol('g', 2), true;
-    if (starts("!=")) return symbol('n', 2), true;
-    if (starts("==")) return symbol('=', 2), true;
-    if (starts("+-") || starts("+/-")) return symbol('P', starts("+-") ? 2 : 3), true;
-    if (starts("**")) return symbol('^', 2), true;
-    if (starts("{,}")) return symbol(',', 3), true;
+    const char second = peek(1);
+    if (c == '<' && second == '=') return symbol('l', 2), true;
+    if (c == '=' && second == '<') return symbol('l', 2), true;
+    if (c == '>' && second == '=') return symbol('g', 2), true;
+    if (c == '!' && second == '=') return symbol('n', 2), true;
+    if (c == '=' && second == '=') return symbol('=', 2), true;
+    if (c == '+' && second == '-') return symbol('P', 2), true;
+    if (c == '+' && second == '/' && peek(2) == '-') return symbol('P', 3), true;
+    if (c == '*' && second == '*') return symbol('^', 2), true;
+    if (c == '{' && second == ',' && peek(2) == '}') return symbol(',', 3), true;
     switch (c) {
       case '(':
       case '[':
@@ -338,6 +341,7 @@ class Lexer {
   size_t separator_width(size_t from) const {
     static constexpr std::string_view kAlways[] = {"{,}", "\\,", "\\!,\\!", ",\\!", "\\;", "\\ "};
     const std::string_view rest = text_.substr(from);
+    if (rest.empty() || (rest[0] != ',' && rest[0] != '{' && rest[0] != '\\')) return 0;
     size_t width = 0;
     for (const std::string_view s : kAlways) {
       if (rest.substr(0, s.size()) == s) {
@@ -530,7 +534,7 @@ class Lexer {
         std::any_of(inner.begin(), inner.end(), [](char ch) { return is_digit(ch) || ch == '\\' || ch == '='; });
     if (mathematics || name == "vec") {
       if (level_ > 8) return false;
-      Lexer nested(inner, options_, tokens_, level_ + 1);
+      Lexer nested(inner, options_, max_tokens_, tokens_, level_ + 1);
       return nested.run();
     }
     emit(TokenKind::kText, 0, inner);
@@ -539,6 +543,7 @@ class Lexer {
 
   std::string_view text_;
   const LexOptions& options_;
+  size_t max_tokens_;
   std::vector<Token>* tokens_;
   int level_;
   size_t at_ = 0;
@@ -549,10 +554,10 @@ class Lexer {
 
 }  // namespace
 
-bool lex(std::string_view text, const LexOptions& options, std::vector<Token>* tokens) {
+bool lex(std::string_view text, const LexOptions& options, size_t max_tokens, std::vector<Token>* tokens) {
   tokens->clear();
   if (text.size() > options.max_length) return false;
-  if (!Lexer(text, options, tokens, 0).run()) return false;
+  if (!Lexer(text, options, max_tokens, tokens, 0).run()) return false;
   tokens->push_back(Token{});
   return true;
 }

@@ -38,7 +38,7 @@ struct LexOptions {
   size_t max_length = 2000;     // bytes; longer answers are not read
 };
 
-// False: the text is longer than the limit, or nested too deep.
-bool lex(std::string_view text, const LexOptions& options, std::vector<Token>* tokens);
+// False: the text is longer than the limit, has more than `max_tokens`, or is nested too deep.
+bool lex(std::string_view text, const LexOptions& options, size_t max_tokens, std::vector<Token>* tokens);
 
 }  // namespace throughline::answer

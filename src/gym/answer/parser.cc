@@ -349,13 +349,12 @@ bool Parser::subscript(NodeId base) {
 }
 
 Tree parse_answer(std::string_view text, const ParseOptions& options, Steps* steps) {
-  // Before the work where the text says how much it is, behind it where the tokens do.
   constexpr int64_t kStartCost = 4, kTokenCost = 2;
   std::vector<Token> tokens;
   tokens.reserve(64);
   if (!steps->charge(kStartCost + static_cast<int64_t>(text.size()) / 16)) return Tree{};
-  if (!lex(text, options.lex, &tokens)) return Tree{};
-  if (!steps->charge(kTokenCost * static_cast<int64_t>(tokens.size()))) return Tree{};
+  const bool read = lex(text, options.lex, static_cast<size_t>(steps->left() / kTokenCost), &tokens);
+  if (!steps->charge(kTokenCost * static_cast<int64_t>(tokens.size())) || !read) return Tree{};
   Parser parser(tokens, options, steps);
   return parser.run();
 }

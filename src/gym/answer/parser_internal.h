@@ -35,11 +35,12 @@ class Parser {
     Parser* parser_;
   };
 
-  const Token& peek(size_t ahead = 0) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
-  bool is(char op, size_t ahead = 0) const { return peek(ahead).kind == TokenKind::kSymbol && peek(ahead).op == op; }
-  bool is_command(std::string_view name, size_t ahead = 0) const {
-    return peek(ahead).kind == TokenKind::kCommand && peek(ahead).text == name;
-  }
+  const Token& peek() const { return tokens_[at_]; }
+  const Token& peek(size_t ahead) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
+  static bool is(const Token& token, char op) { return token.kind == TokenKind::kSymbol && token.op == op; }
+  bool is(char op) const { return is(peek(), op); }
+  bool is(char op, size_t ahead) const { return is(peek(ahead), op); }
+  bool is_command(std::string_view name) const { return peek().kind == TokenKind::kCommand && peek().text == name; }
   bool accept(char op) {
     if (!is(op)) return false;
     advance();

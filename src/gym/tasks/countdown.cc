@@ -153,15 +153,7 @@ class Countdown final : public Task {
   TaskVerdict judge(std::string_view text, std::string_view, std::string_view given) const override {
     const auto puzzle = read_puzzle(text);
     if (!puzzle) return TaskVerdict::kNoAnswer;
-    switch (check_arithmetic(given, puzzle->numbers, puzzle->target)) {
-      case ArithmeticVerdict::kRight:
-        return TaskVerdict::kRight;
-      case ArithmeticVerdict::kWrong:
-        return TaskVerdict::kWrong;
-      case ArithmeticVerdict::kNoAnswer:
-        break;
-    }
-    return TaskVerdict::kNoAnswer;
+    return check_arithmetic(given, puzzle->numbers, puzzle->target);
   }
 };
 
