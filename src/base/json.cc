@@ -12,6 +12,7 @@ namespace {
 
 // Builds the tree from the parser's events. nlohmann's own builder looks through all keys of an object for each new
 // one; this one appends, and finds duplicates by a set once an object has many keys: linear in the text.
+// Looking up a key in the tree still walks over the keys: whoever needs many of a huge object walks its items() once.
 class TreeBuilder : public nlohmann::json_sax<Json> {
  public:
   explicit TreeBuilder(int depth_limit) : depth_limit_(depth_limit) {}

@@ -1,7 +1,5 @@
 // JSON as users and untrusted files give it: parsed with a depth limit, duplicate keys refused, errors with a place.
-// The tree itself is nlohmann::json (ordered: keys keep the order in which they were written). Parsing takes time linear
-// in the text; looking up a key (`at`, `find`, `contains`) takes a walk over the object's keys: whoever needs many keys
-// of an object that may be huge walks its items() once.
+// The tree itself is nlohmann::json (ordered: keys keep the order in which they were written).
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -4,14 +4,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
+#include "base/files.h"
 #include "cli/interrupt.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
-#include "train/run_table.h"
-#include "train/tensorboard.h"
+#include "dist/process_group.h"
+#include "train/run_report.h"
 #include "train/train_run.h"
 
 namespace throughline {
@@ -32,52 +34,25 @@ struct Options {
   }
 };
 
-// The table on standard output and TensorBoard's events.
-class Show {
- public:
-  Show(const TrainOptions& options) : options_(options) {
-    const Recipe& recipe = options.recipe;
-    RunTableOptions table;
-    const bool terminal = ::isatty(STDOUT_FILENO) == 1;
-    table.columns = terminal ? terminal_size(STDOUT_FILENO).columns : 0;
-    table.color = terminal;
-    table.total_steps = options.max_steps > 0 ? options.max_steps : recipe.run.steps;
-    table.warnings.gap_mean = recipe.grpo.gap_warning;
-    table.warnings.exact = recipe.run.exact;
-    table_ = std::make_unique<RunTable>(table);
-  }
-
-  void step(const StepMetrics& metrics) {
-    if (::isatty(STDOUT_FILENO) == 1) table_->resize(terminal_size(STDOUT_FILENO).columns);
-    std::fputs(table_->row(metrics).c_str(), stdout);
+RunReport make_report(TrainKind kind, const std::string& recipe_file, const TrainOptions& options) {
+  const bool terminal = ::isatty(STDOUT_FILENO) != 0;
+  RunReportOptions out;
+  out.run_dir = options.run_dir;
+  out.heading = fmt::format("{} {}", kind == TrainKind::kSft ? "SFT" : "GRPO", recipe_file);
+  out.table.columns = terminal ? terminal_size(STDOUT_FILENO).columns : 0;
+  out.table.color = terminal && ::getenv("NO_COLOR") == nullptr;
+  out.table.total_steps = options.max_steps > 0 ? options.max_steps : options.recipe.run.steps;
+  out.table.warnings.gap_mean = options.recipe.grpo.gap_warning;
+  out.table.warnings.exact = options.recipe.run.exact;
+  out.plot.columns = terminal ? out.table.columns : 80;
+  out.plot.color = out.table.color;
+  if (terminal) out.columns = [] { return terminal_size(STDOUT_FILENO).columns; };
+  out.print = [](std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
-    if (!tensorboard_ && failure_.ok()) {
-      auto opened = TensorboardWriter::open(join_path(options_.run_dir, "tensorboard"), metrics.step);
-      if (opened.ok()) {
-        tensorboard_ = std::make_unique<TensorboardWriter>(std::move(opened).value());
-      } else {
-        fail(opened.error());
-      }
-    }
-    if (!tensorboard_) return;
-    std::vector<std::pair<std::string, double>> scalars;
-    for (const auto& [name, value] : metrics.values) scalars.emplace_back(tensorboard_tag(name), value);
-    const Status written = tensorboard_->add_scalars(metrics.step, scalars);
-    if (!written.ok()) fail(written.error());
-  }
-
- private:
-  void fail(const Error& error) {  // events are a copy of metrics.jsonl: the run goes on without them
-    failure_ = error;
-    tensorboard_.reset();
-    fmt::print(stderr, "throughline: no more TensorBoard events: {}\n", error.line());
-  }
-
-  const TrainOptions& options_;
-  std::unique_ptr<RunTable> table_;
-  std::unique_ptr<TensorboardWriter> tensorboard_;
-  Status failure_;
-};
+  };
+  return RunReport(std::move(out));
+}
 
 Result<int> run(TrainKind kind, const Options& options) {
   TrainOptions train_options;
@@ -89,9 +64,26 @@ Result<int> run(TrainKind kind, const Options& options) {
   train_options.max_steps = options.max_steps;
   train_options.stop = interrupted;
   train_options.say = [](const std::string& text) { fmt::print(stderr, "throughline: {}\n", text); };
-  Show show(train_options);
-  train_options.on_step = [&](const StepMetrics& metrics) { show.step(metrics); };
-  TL_TRY(const TrainSummary summary, train(train_options));
+  TL_TRY(const Launch launch, launch_from_environment());
+  ProcessGroupOptions group_options;
+  group_options.on_lost = [](const Error& error) {  // the others cannot go on either: checkpoints are what is left
+    fmt::print(stderr, "throughline: {}\n", error.line());
+    std::_Exit(1);
+  };
+  TL_TRY(const auto group, connect_processes(launch, group_options));
+  train_options.group = group.get();
+  RunReport report = make_report(kind, options.recipe, train_options);
+  report.note("recipe", "```\n" + train_options.recipe.text() + "```\n");
+  train_options.on_step = [&](const StepMetrics& metrics) { report.step(metrics); };
+  const auto trained = train(train_options);
+  if (!trained.ok()) {
+    group->fail(trained.error().line());
+    return trained.error();
+  }
+  group->leave();
+  const TrainSummary& summary = *trained;
+  if (launch.rank != 0) return summary.stopped ? kInterruptedExit : 0;
+  report.finish();
   if (summary.last_step < summary.first_step) {
     fmt::print(stderr, "throughline: the run is at step {}: nothing left to do; raise --max-steps\n",
                summary.last_step);

@@ -18,7 +18,7 @@ struct Claim {
 
 class Reader {
  public:
-  explicit Reader(const LaunchVariables& environment) : environment_(environment) {}
+  explicit Reader(const EnvironmentVariables& environment) : environment_(environment) {}
 
   // An empty variable counts as unset: `env RANK= program` is how one unsets in a launcher script.
   std::optional<std::string> text(const char* name) const {
@@ -63,7 +63,7 @@ class Reader {
   }
 
  private:
-  const LaunchVariables& environment_;
+  const EnvironmentVariables& environment_;
 };
 
 // A step of one task says nothing: whatever it started may be a launcher itself.
@@ -145,7 +145,7 @@ std::string first_slurm_host(const std::string& list) {
   return host;
 }
 
-Result<Launch> launch_from(const LaunchVariables& environment) {
+Result<Launch> launch_from(const EnvironmentVariables& environment) {
   const Reader read(environment);
   TL_TRY(auto claim, read.claim("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"));
   TL_TRY(const auto mpi, mpi_claim(read));

@@ -33,11 +33,11 @@ struct Launch {
 constexpr int kMaxWorld = 4096;
 constexpr int kDefaultPort = 29500;
 
-using LaunchVariables = std::function<std::optional<std::string>(const char* name)>;
+using EnvironmentVariables = std::function<std::optional<std::string>(const char* name)>;
 
 // Of this process.
 Result<Launch> launch_from_environment();
-Result<Launch> launch_from(const LaunchVariables& variables);
+Result<Launch> launch_from(const EnvironmentVariables& environment);
 
 // The first host of a Slurm node list: "a[03-07,9]n[1-2],b" gives "a03n1". Empty when it is malformed.
 std::string first_slurm_host(const std::string& list);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "model/checkpoint_layer.h"
+#include "model/layer_autograd.h"
 #include "model/layer_tensors.h"
 #include "model/rope.h"
 #include "model/weights.h"
@@ -52,10 +53,15 @@ int64_t Decoder::weight_bytes() const {
 }
 
 at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, AttentionContext& attention,
-                                  ops::NumericMode mode) const {
+                                  ops::NumericMode mode, bool training) const {
   const ModelConfig& c = config_;
   const DecoderLayer& w = layers_[static_cast<size_t>(layer)];
   const int64_t rows = input.size(0);
+  if (training) {
+    const LayerProjections in = attention_inputs(input, w, c, mode);
+    const at::Tensor attended = attention.attend(static_cast<int>(layer), in.q, in.k, in.v);
+    return layer_output(input, attended.reshape({rows, c.q_heads * c.head_dim}), w, c, mode);
+  }
   at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
   at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
   at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
@@ -75,14 +81,18 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
 at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode,
                             const ForwardOptions& options) const {
   at::Tensor x = at::embedding(embedding_, ids);
+  // Not asked again inside a layer: a checkpointed layer's first pass runs without grad mode and must round as its
+  // second.
+  const bool training = at::GradMode::is_enabled() && flat_weights_.defined();
   const bool checkpoint = options.checkpoint_layers && at::GradMode::is_enabled();
   if (checkpoint && !x.requires_grad()) x = x.detach().requires_grad_(true);  // a frozen embedding: gradients must flow
   for (int64_t l = 0; l < config_.layers; ++l) {
     if (checkpoint) {
-      x = checkpointed(
-          x, [this, l, &attention, mode](const at::Tensor& input) { return layer_forward(l, input, attention, mode); });
+      x = checkpointed(x, [this, l, &attention, mode, training](const at::Tensor& input) {
+        return layer_forward(l, input, attention, mode, training);
+      });
     } else {
-      x = layer_forward(l, x, attention, mode);
+      x = layer_forward(l, x, attention, mode, training);
     }
   }
   return ops::rms_norm(x, final_norm_, config_.norm_eps);

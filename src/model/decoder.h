@@ -73,8 +73,9 @@ class Decoder {
 
  private:
   Decoder() = default;
-  at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention,
-                           ops::NumericMode mode) const;
+  // training: through the nodes of layer_autograd.h.
+  at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
+                           bool training) const;
   // Every weight, in the order of parameters(); the tied head is not visited.
   void visit_weights(const std::function<void(const std::string& name, at::Tensor& weight)>& visit);
   ModelConfig config_;

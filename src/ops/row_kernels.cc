@@ -37,6 +37,53 @@ void rms_norm_rows(const T* x, const T* weight, T* y, int64_t rows, int64_t n, d
 }
 
 template <class T>
+void rms_norm_slope_rows(const T* x, const T* weight, const T* g, const T* add, T* dx, float* dw, int64_t rows,
+                         int64_t n, double eps) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t r = 0; r < rows; ++r, x += n, g += n, dx += n) {
+    auto squares = hn::Zero(df), along = hn::Zero(df);
+    for (int64_t i = 0; i < n; i += step) {
+      const auto count = static_cast<size_t>(n - i);
+      const auto v = load_floats(x + i, count);
+      squares = hn::MulAdd(v, v, squares);
+      along = hn::MulAdd(hn::Mul(load_floats(g + i, count), load_floats(weight + i, count)), v, along);
+    }
+    const auto width = static_cast<float>(n);
+    const float scale = 1.0F / std::sqrt(sum_of_lanes(squares) / width + static_cast<float>(eps));
+    const auto s = hn::Set(df, scale);
+    const auto pull = hn::Set(df, sum_of_lanes(along) * scale / width);  // mean(g w m)
+    for (int64_t i = 0; i < n; i += step) {
+      const auto count = static_cast<size_t>(n - i);
+      const auto m = hn::Mul(load_floats(x + i, count), s);
+      const auto slope = load_floats(g + i, count);
+      store_floats(hn::MulAdd(slope, round_to(m, x), load_floats(dw + i, count)), dw + i, count);
+      auto out = hn::Mul(hn::NegMulAdd(m, pull, hn::Mul(slope, load_floats(weight + i, count))), s);
+      if (add != nullptr) out = hn::Add(out, load_floats(add + i, count));
+      store_floats(out, dx + i, count);
+    }
+    if (add != nullptr) add += n;
+  }
+}
+
+template <class T>
+void silu_mul_slope_span(const T* gate, const T* up, const T* g, T* y, T* dgate, T* dup, int64_t n) {
+  const FloatTag df;
+  const auto one = hn::Set(df, 1.0F), limit = hn::Set(df, 88.0F);
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    const auto x = load_floats(gate + i, count), u = load_floats(up + i, count), slope = load_floats(g + i, count);
+    const auto sigma = hn::Div(one, hn::Add(one, hn::Exp(df, hn::Min(hn::Neg(x), limit))));
+    const auto silu = round_to(hn::Mul(x, sigma), gate);
+    if (y != nullptr) store_floats(hn::Mul(silu, u), y + i, count);
+    const auto bend = hn::Mul(sigma, hn::MulAdd(x, hn::Sub(one, sigma), one));  // silu'
+    store_floats(hn::Mul(hn::Mul(slope, u), bend), dgate + i, count);
+    store_floats(hn::Mul(slope, silu), dup + i, count);
+  }
+}
+
+template <class T>
 void silu_mul_span(const T* gate, const T* up, T* y, int64_t n) {
   const FloatTag df;
   const auto one = hn::Set(df, 1.0F);
@@ -147,6 +194,22 @@ void RmsNormF32(const float* x, const float* w, float* y, int64_t rows, int64_t 
 void RmsNormBF16(const uint16_t* x, const uint16_t* w, uint16_t* y, int64_t rows, int64_t n, double eps) {
   rms_norm_rows(x, w, y, rows, n, eps);
 }
+void RmsNormSlopeF32(const float* x, const float* w, const float* g, const float* add, float* dx, float* dw,
+                     int64_t rows, int64_t n, double eps) {
+  rms_norm_slope_rows(x, w, g, add, dx, dw, rows, n, eps);
+}
+void RmsNormSlopeBF16(const uint16_t* x, const uint16_t* w, const uint16_t* g, const uint16_t* add, uint16_t* dx,
+                      float* dw, int64_t rows, int64_t n, double eps) {
+  rms_norm_slope_rows(x, w, g, add, dx, dw, rows, n, eps);
+}
+void SiluMulSlopeF32(const float* gate, const float* up, const float* g, float* y, float* dgate, float* dup,
+                     int64_t n) {
+  silu_mul_slope_span(gate, up, g, y, dgate, dup, n);
+}
+void SiluMulSlopeBF16(const uint16_t* gate, const uint16_t* up, const uint16_t* g, uint16_t* y, uint16_t* dgate,
+                      uint16_t* dup, int64_t n) {
+  silu_mul_slope_span(gate, up, g, y, dgate, dup, n);
+}
 void SiluMulF32(const float* gate, const float* up, float* y, int64_t n) { silu_mul_span(gate, up, y, n); }
 void SiluMulBF16(const uint16_t* gate, const uint16_t* up, uint16_t* y, int64_t n) { silu_mul_span(gate, up, y, n); }
 void RopeF32(const float* x, int64_t stride, const float* cos, const float* sin, float sign, float* y, int64_t heads,
@@ -172,6 +235,10 @@ HWY_AFTER_NAMESPACE();
 namespace throughline::ops {
 HWY_EXPORT(RmsNormF32);
 HWY_EXPORT(RmsNormBF16);
+HWY_EXPORT(RmsNormSlopeF32);
+HWY_EXPORT(RmsNormSlopeBF16);
+HWY_EXPORT(SiluMulSlopeF32);
+HWY_EXPORT(SiluMulSlopeBF16);
 HWY_EXPORT(SiluMulF32);
 HWY_EXPORT(SiluMulBF16);
 HWY_EXPORT(RopeF32);
@@ -187,6 +254,21 @@ void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64
 }
 void rms_norm(const uint16_t* x, const uint16_t* weight, uint16_t* y, int64_t rows, int64_t n, double eps) {
   HWY_DYNAMIC_DISPATCH(RmsNormBF16)(x, weight, y, rows, n, eps);
+}
+void rms_norm_slope(const float* x, const float* weight, const float* g, const float* add, float* dx, float* dw,
+                    int64_t rows, int64_t n, double eps) {
+  HWY_DYNAMIC_DISPATCH(RmsNormSlopeF32)(x, weight, g, add, dx, dw, rows, n, eps);
+}
+void rms_norm_slope(const uint16_t* x, const uint16_t* weight, const uint16_t* g, const uint16_t* add, uint16_t* dx,
+                    float* dw, int64_t rows, int64_t n, double eps) {
+  HWY_DYNAMIC_DISPATCH(RmsNormSlopeBF16)(x, weight, g, add, dx, dw, rows, n, eps);
+}
+void silu_mul_slope(const float* gate, const float* up, const float* g, float* y, float* dgate, float* dup, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SiluMulSlopeF32)(gate, up, g, y, dgate, dup, n);
+}
+void silu_mul_slope(const uint16_t* gate, const uint16_t* up, const uint16_t* g, uint16_t* y, uint16_t* dgate,
+                    uint16_t* dup, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SiluMulSlopeBF16)(gate, up, g, y, dgate, dup, n);
 }
 void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(SiluMulF32)(gate, up, y, n);

@@ -13,9 +13,21 @@ namespace throughline::ops::kernels {
 void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t n, double eps);
 void rms_norm(const uint16_t* x, const uint16_t* weight, uint16_t* y, int64_t rows, int64_t n, double eps);
 
+// Its slopes: with m = x / sqrt(mean(x^2) + eps), dx = add + (g w - m mean(g w m)) / sqrt(...) (add may be null: 0) and
+// dw += g times m rounded to T. dx may be add.
+void rms_norm_slope(const float* x, const float* weight, const float* g, const float* add, float* dx, float* dw,
+                    int64_t rows, int64_t n, double eps);
+void rms_norm_slope(const uint16_t* x, const uint16_t* weight, const uint16_t* g, const uint16_t* add, uint16_t* dx,
+                    float* dw, int64_t rows, int64_t n, double eps);
+
 // y = silu(gate) rounded to T, times up; n elements.
 void silu_mul(const float* gate, const float* up, float* y, int64_t n);
 void silu_mul(const uint16_t* gate, const uint16_t* up, uint16_t* y, int64_t n);
+
+// Its slopes for an upstream g, and y again (null: not wanted). Outputs may be g, gate or up.
+void silu_mul_slope(const float* gate, const float* up, const float* g, float* y, float* dgate, float* dup, int64_t n);
+void silu_mul_slope(const uint16_t* gate, const uint16_t* up, const uint16_t* g, uint16_t* y, uint16_t* dgate,
+                    uint16_t* dup, int64_t n);
 
 // One row of `heads` heads, `head_stride` elements apart, rotated into y [heads, 2 * half] with cos and sin [half];
 // `sign` -1 turns the other way.

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -10,6 +9,7 @@
 
 #include "ops/autograd.h"
 #include "ops/linear.h"
+#include "ops/matmul.h"
 #include "ops/row_kernels.h"
 
 namespace throughline::ops {
@@ -29,7 +29,8 @@ int64_t chunk_rows(int64_t vocab) {
 }
 
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& head, NumericMode mode) {
-  return linear(hidden, head, at::Tensor(), mode).to(at::kFloat).contiguous();
+  if (mode == NumericMode::kFast) return matmul_nt(hidden, head).to(at::kFloat);
+  return linear(hidden, head, at::Tensor(), mode).to(at::kFloat);
 }
 
 template <class Work>
@@ -92,17 +93,8 @@ struct Chunked : torch::autograd::Function<Chunked> {
         kernels::logprob_slope(x + r * vocab, x + r * vocab, vocab, softmax, target[from + r], slope[from + r]);
       });
       const at::Tensor grad_logits = logits.to(head.scalar_type());
-      if (grad_hidden.defined()) {
-        at::Tensor out = grad_hidden.narrow(0, from, part.size(0));
-        at::mm_out(out, grad_logits, head);
-      }
-      if (grad_head.defined()) {
-        if (head.scalar_type() == at::kFloat) {
-          grad_head.addmm_(grad_logits.t(), part);
-        } else {
-          grad_head.add_(at::mm(grad_logits.t(), part));
-        }
-      }
+      if (grad_hidden.defined()) grad_hidden.narrow(0, from, part.size(0)).copy_(matmul_nn(grad_logits, head));
+      if (grad_head.defined()) add_matmul_tn(grad_head, grad_logits, part);
     }
     if (grad_head.defined()) grad_head = grad_head.to(head.scalar_type());
     return {grad_hidden, grad_head, at::Tensor(), at::Tensor(), at::Tensor()};

@@ -61,6 +61,7 @@ Result<std::vector<RolloutGroup>> collect(TrainRun& run) {
 }
 
 Status write_traces(TrainRun& run, const std::vector<RolloutGroup>& groups) {
+  if (!run.is_first()) return {};
   const Spec& think = run.rollouts->environment().spec();
   const int64_t head = think.has("head") ? think.integer("head") : 0;
   int64_t index = 0;
@@ -119,16 +120,17 @@ void count_rollouts(const std::vector<RolloutGroup>& groups, StepMetrics& out) {
   out.set("sampled_tokens", tokens);
 }
 
-using RowBatch = std::vector<const TrainRow*>;
+// With one optimizer step a rollout the old policy is the present one (UpdateOptions::old_is_present).
+bool needs_old_logprobs(const GrpoSection& options) { return options.old_logprobs == "trainer" && options.updates > 1; }
 
 // Log-probs before the first optimizer step: of the old policy where a later one needs them, and of the reference.
+// Each process fills in the rows of its share of the update.
 void fill_logprobs(TrainRun& run, std::vector<std::vector<TrainRow>>& updates) {
-  const GrpoSection& options = run.recipe.grpo;
-  const bool old = options.old_logprobs == "trainer" && options.updates > 1;
+  const bool old = needs_old_logprobs(run.recipe.grpo);
   if (!old && !run.reference) return;
   const AttentionFactory attention = row_attention_factory(run.mode());
   for (auto& rows : updates) {
-    for (const RowBatch& batch : run.micro_batches(rows)) {
+    for (const MicroBatch& batch : run.own_batches(rows)) {
       const auto place = [&](size_t i) { return static_cast<size_t>(batch[i] - rows.data()); };
       if (old) {
         auto values = run.updater->logprobs(batch);
@@ -143,7 +145,7 @@ void fill_logprobs(TrainRun& run, std::vector<std::vector<TrainRow>>& updates) {
 }
 
 // Sums over the optimizer steps, weighted by trained tokens.
-struct UpdateSums {
+struct StepSums {
   double tokens = 0, fed = 0, rows = 0, updates = 0, skipped = 0;
   double loss = 0, entropy = 0, gap = 0, gap_tokens = 0, gap_max = 0, clipped = 0, correction = 0, kl = 0, norm = 0,
          rate = 0;
@@ -231,12 +233,13 @@ Result<StepMetrics> grpo_step(TrainRun& run) {
   const Stopwatch update_watch;
   TL_TRY(GrpoBatch batch, rows_of_groups(options, groups));
   fill_logprobs(run, batch.updates);
-  UpdateSums sums;
+  StepSums sums;
   for (size_t u = 0; u < batch.updates.size(); ++u) {
     const auto& rows = batch.updates[u];
     if (rows.empty()) continue;
-    const bool gap_counts = u == 0 || !rows.front().old_logprobs.empty();
-    sums.add(run.update(rows, count_step(rows, batch.traces, options.updates)), gap_counts);
+    const bool gap_counts = u == 0 || needs_old_logprobs(options);
+    TL_TRY(const UpdateStats stats, run.update(rows, count_step(rows, batch.traces, options.updates)));
+    sums.add(stats, gap_counts);
   }
   sums.write(out);
   out.set("traces_left_out", static_cast<double>(batch.traces_left_out));

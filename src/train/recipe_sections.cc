@@ -48,7 +48,7 @@ std::vector<SpecInfo> make_sections() {
        "low-rank adapters instead of all weights",
        {integer("rank", "0", "of each adapter; 0: off, all weights are trained", 0, 4096),
         number("alpha", "16", "adapters are scaled by alpha / rank", 0),
-        text("targets", "q,k,v,o,gate,up,down", "projections that get one")}},
+        text("targets", "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj", "projections that get one")}},
       {"task",
        "what is practised; [[task]], one or more",
        {text("spec", "", "a gym task: iterate_map:steps=32 (docs/tasks/)"),

@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/rng.h"
 #include "train/row_attention.h"
 #include "train/rows_from_trace.h"
+#include "train/sample_bytes.h"
 
 namespace throughline {
 namespace {
@@ -22,9 +24,11 @@ int64_t default_kv_bytes(const Decoder& decoder, const EngineOptions& options) {
 
 }  // namespace
 
-Result<std::unique_ptr<RolloutEngine>> RolloutEngine::create(const TrainModel* model, const RolloutOptions& options) {
+Result<std::unique_ptr<RolloutEngine>> RolloutEngine::create(const TrainModel* model, const RolloutOptions& options,
+                                                             ProcessGroup* group) {
   std::unique_ptr<RolloutEngine> out(new RolloutEngine());
   out->model_ = model;
+  out->group_ = group;
   out->options_ = options;
   TL_TRY(const Spec think, parse_spec(options.section.think, environment_infos(), "rollout.think"));
   TL_TRY(out->environment_, make_environment(think, "rollout.think"));
@@ -61,10 +65,9 @@ Rollout RolloutEngine::finish(const TrainItems& items, const TrainItem& item, Sa
   return out;
 }
 
-Result<std::vector<Rollout>> RolloutEngine::run(const TrainItems& items, std::span<const TrainItem> chosen,
-                                                int64_t samples, uint64_t seed, double temperature) {
-  std::vector<Rollout> out(chosen.size() * static_cast<size_t>(samples));
-  for (size_t i = 0; i < chosen.size(); ++i) {
+Status RolloutEngine::sample_own(std::span<const TrainItem> chosen, int64_t samples, uint64_t seed, double temperature,
+                                 std::vector<SampleResult>& out) {
+  for (size_t i = static_cast<size_t>(group_->rank()); i < chosen.size(); i += static_cast<size_t>(group_->world())) {
     TL_TRY(PromptIds prompt, model_->prompt(chosen[i].prompt));
     Request request;
     request.max_tokens = most_tokens(static_cast<int64_t>(prompt.ids.size()));
@@ -76,19 +79,60 @@ Result<std::vector<Rollout>> RolloutEngine::run(const TrainItems& items, std::sp
     request.samples = samples;
     request.policy = policy_;
     request.environment = environment_;
-    request.on_finish = [&, i](SampleResult result) {
-      const size_t place = i * static_cast<size_t>(samples) + static_cast<size_t>(result.sample);
-      out[place] = finish(items, chosen[i], std::move(result));
-      out[place].group = static_cast<int64_t>(i);
+    request.on_finish = [&out, i, samples](SampleResult result) {
+      out[i * static_cast<size_t>(samples) + static_cast<size_t>(result.sample)] = std::move(result);
     };
     TL_TRY(const auto ticket, engine_->submit(std::move(request), "item " + chosen[i].id));
     (void)ticket;
   }
   engine_->run_until_idle();
-  for (const Rollout& rollout : out) {
-    if (!rollout.result.error.empty())
-      return Error{rollout.result.error, "rollout of item " + chosen[static_cast<size_t>(rollout.group)].id,
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (!out[i].error.empty())
+      return Error{out[i].error, "rollout of item " + chosen[i / static_cast<size_t>(samples)].id,
                    "raise rollout.kv_memory or lower rollout.batch"};
+  }
+  return {};
+}
+
+// Places of another process's items are filled with what it sampled.
+Status RolloutEngine::exchange(std::vector<SampleResult>& results, int64_t samples) {
+  if (group_->world() == 1) return {};
+  const auto owner = [&](size_t place) {
+    return static_cast<int>(place / static_cast<size_t>(samples)) % group_->world();
+  };
+  std::string own;
+  for (size_t place = 0; place < results.size(); ++place) {
+    if (owner(place) != group_->rank()) continue;
+    const std::string bytes = pack_sample(results[place]);
+    const uint64_t size = bytes.size();
+    own.append(reinterpret_cast<const char*>(&size), sizeof size).append(bytes);
+  }
+  TL_TRY(const auto all, group_->all_gather_bytes(own));
+  std::vector<size_t> read(all.size(), 0);
+  for (size_t place = 0; place < results.size(); ++place) {
+    const auto from = static_cast<size_t>(owner(place));
+    uint64_t size = 0;
+    TL_CHECK(read[from] + sizeof size <= all[from].size(), "a rank sent fewer traces than it has items");
+    std::memcpy(&size, all[from].data() + read[from], sizeof size);
+    read[from] += sizeof size;
+    if (owner(place) != group_->rank()) {
+      TL_TRY(results[place], unpack_sample(std::string_view(all[from]).substr(read[from], size)));
+    }
+    read[from] += size;
+  }
+  return {};
+}
+
+Result<std::vector<Rollout>> RolloutEngine::run(const TrainItems& items, std::span<const TrainItem> chosen,
+                                                int64_t samples, uint64_t seed, double temperature) {
+  std::vector<SampleResult> results(chosen.size() * static_cast<size_t>(samples));
+  TL_TRY_STATUS(agree(group_, sample_own(chosen, samples, seed, temperature, results)));
+  TL_TRY_STATUS(exchange(results, samples));
+  std::vector<Rollout> out;
+  for (size_t place = 0; place < results.size(); ++place) {
+    const size_t i = place / static_cast<size_t>(samples);
+    out.push_back(finish(items, chosen[i], std::move(results[place])));
+    out.back().group = static_cast<int64_t>(i);
   }
   return out;
 }

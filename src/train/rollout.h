@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "dist/process_group.h"
 #include "engine/engine.h"
 #include "train/train_items.h"
 #include "train/train_model.h"
@@ -34,10 +35,12 @@ struct RolloutOptions {
 
 class RolloutEngine {
  public:
-  // `model` must outlive this.
-  static Result<std::unique_ptr<RolloutEngine>> create(const TrainModel* model, const RolloutOptions& options);
+  // `model` and `group` must outlive this.
+  static Result<std::unique_ptr<RolloutEngine>> create(const TrainModel* model, const RolloutOptions& options,
+                                                       ProcessGroup* group);
 
-  // `samples` traces of each item, in order of (item, sample). Draws are keyed by (seed, place of the item).
+  // `samples` traces of each item, in order of (item, sample). Draws are keyed by (seed, place of the item). Process r
+  // of n samples items r, r + n, ...; all get all traces. All processes call with the same arguments.
   Result<std::vector<Rollout>> run(const TrainItems& items, std::span<const TrainItem> chosen, int64_t samples,
                                    uint64_t seed, double temperature);
   void weights_changed(int64_t version) { engine_->weights_changed(version); }
@@ -49,9 +52,13 @@ class RolloutEngine {
 
  private:
   RolloutEngine() = default;
+  Status sample_own(std::span<const TrainItem> chosen, int64_t samples, uint64_t seed, double temperature,
+                    std::vector<SampleResult>& out);
+  Status exchange(std::vector<SampleResult>& results, int64_t samples);
   Rollout finish(const TrainItems& items, const TrainItem& item, SampleResult result) const;
 
   const TrainModel* model_ = nullptr;
+  ProcessGroup* group_ = nullptr;
   RolloutOptions options_;
   std::shared_ptr<const Environment> environment_;
   std::shared_ptr<const EvictionPolicy> policy_;

@@ -1,5 +1,7 @@
 #include "train/sft.h"
 
+#include <ATen/ops/zeros.h>
+
 #include <cmath>
 #include <limits>
 
@@ -67,7 +69,7 @@ Result<StepMetrics> sft_step(TrainRun& run) {
     return Error{"no item of the step fits: every response is longer than the environment or the context allows",
                  "rollout.think", "use a longer chunk or more chunks, or shorter tasks"};
   }
-  const UpdateStats stats = run.update(batch.rows, count_step(batch.rows, batch.items, 1));
+  TL_TRY(const UpdateStats stats, run.update(batch.rows, count_step(batch.rows, batch.items, 1)));
   StepMetrics out;
   out.set("loss", stats.loss);
   out.set("entropy", stats.entropy);
@@ -86,18 +88,19 @@ Result<StepMetrics> sft_step(TrainRun& run) {
 
 Result<double> held_out_loss(const TrainRun& run, std::span<const TrainItem> items) {
   TL_TRY(const SftBatch batch, batch_of(run, items));
-  double sum = 0;
-  int64_t tokens = 0;
-  for (const auto& rows : run.micro_batches(batch.rows)) {
+  at::Tensor sums = at::zeros({2}, at::kDouble);  // of -log-probs, of tokens
+  double* sum = sums.mutable_data_ptr<double>();
+  for (const MicroBatch& rows : run.own_batches(batch.rows)) {
     for (const auto& row : run.updater->logprobs(rows)) {
       for (const float value : row) {
         if (std::isnan(value)) continue;
-        sum -= value;
-        ++tokens;
+        sum[0] -= value;
+        ++sum[1];
       }
     }
   }
-  return tokens > 0 ? sum / static_cast<double>(tokens) : std::numeric_limits<double>::quiet_NaN();
+  TL_TRY_STATUS(run.parallel->group().all_reduce(sums, Reduce::kSum));
+  return sum[1] > 0 ? sum[0] / sum[1] : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace throughline

@@ -2,8 +2,9 @@
 //
 // A step is a pure function of the checkpointed state (weights, optimizer, cursor, step): there is no generator to
 // save, draws are counter-based. A run that was killed and resumed therefore leaves the files of one that was not, but
-// for the times in metrics.jsonl. One thread drives; `stop` is asked between steps. Errors leave the last checkpoint as
-// it is.
+// for the times in metrics.jsonl. Of several processes each samples its share of the items, all get all traces, each
+// runs its share of the update (data_parallel.h), rank 0 writes. One thread drives; `stop` is asked between steps.
+// Errors leave the last checkpoint as it is.
 #pragma once
 
 #include <chrono>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "train/data_parallel.h"
 #include "train/recipe.h"
 #include "train/rollout.h"
 #include "train/run_directory.h"
@@ -29,9 +31,10 @@ struct TrainOptions {
   std::string run_dir;
   bool resume = false;
   int64_t max_steps = 0;                            // total of the run; 0: the recipe's
+  ProcessGroup* group = nullptr;                    // of several processes, connected; null: one process
   std::function<bool()> stop;                       // asked after each step; may be empty
-  std::function<void(const StepMetrics&)> on_step;  // may be empty
-  std::function<void(const std::string&)> say;      // a line for a person: warnings, where things are
+  std::function<void(const StepMetrics&)> on_step;  // may be empty; called in rank 0
+  std::function<void(const std::string&)> say;      // a line for a person: warnings, where things are; rank 0
 };
 
 struct TrainSummary {
@@ -50,6 +53,7 @@ struct TrainRun {
   TrainItems items, held_out;
   std::unique_ptr<Decoder> reference;  // GRPO with kl > 0
   std::unique_ptr<Trainable> trainable;
+  std::unique_ptr<DataParallel> parallel;
   std::unique_ptr<Updater> updater;
   std::unique_ptr<RolloutEngine> rollouts;
   std::function<void(const std::string&)> say;
@@ -63,11 +67,11 @@ struct TrainRun {
   // The next items; moves the cursor.
   std::vector<TrainItem> take_items(int64_t count);
   double learning_rate() const;  // of the next optimizer step
-  // One optimizer step over rows: micro-batches under optimizer.batch_tokens. Counts the weight version and tells the
-  // rollout engine.
-  UpdateStats update(const std::vector<TrainRow>& rows, const StepTotals& totals);
-  // Groups of rows that fit optimizer.batch_tokens.
-  std::vector<std::vector<const TrainRow*>> micro_batches(const std::vector<TrainRow>& rows) const;
+  // One optimizer step over rows, the same in every process. Counts the weight version and tells the rollout engine.
+  Result<UpdateStats> update(const std::vector<TrainRow>& rows, const StepTotals& totals);
+  // The micro-batches of this process: those that update() will run here.
+  std::vector<MicroBatch> own_batches(const std::vector<TrainRow>& rows) const;
+  bool is_first() const { return parallel->group().rank() == 0; }  // writes the run's files
 };
 
 // The attention of packed rows with their evictions replayed (train/row_attention.h).

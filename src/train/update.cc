@@ -114,6 +114,10 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
   const auto* logprobs = result.logprobs.const_data_ptr<float>();
   const auto* entropy = result.entropy.const_data_ptr<float>();
 
+  std::vector<double> weights;  // of the tokens of each row
+  for (const TrainRow* row : rows) {
+    weights.push_back(trained_tokens(*row) > 0 ? token_weight(*row, totals, options_.aggregation) : 0);
+  }
   std::vector<float> slopes(packed.tokens.size());
   for (size_t i = 0; i < packed.tokens.size(); ++i) {
     const auto [r, index] = packed.tokens[i];
@@ -130,7 +134,7 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
                               .behavior = row.behavior_logprobs.empty() ? from : behavior,
                               .reference = log_prob_or_nan(row.reference_logprobs, index)};
     const TokenLoss loss = token_loss(set, row.advantage, options_.loss);
-    const double weight = token_weight(row, totals, options_.aggregation);
+    const double weight = weights[static_cast<size_t>(r)];
     slopes[i] = static_cast<float>(weight * loss.slope);
     sums_.loss += weight * loss.loss;
     sums_.entropy += entropy[i];

@@ -11,15 +11,17 @@ cat >config.json <<'JSON'
 "num_key_value_heads":1,"head_dim":16,"vocab_size":64,"rms_norm_eps":1e-5,"max_position_embeddings":256,
 "tie_word_embeddings":true}
 JSON
-task='spec = "iterate_map:form=compact,style=plain,steps=2,states=3,marks=1"'
+task='spec = "iterate_map:form=compact,style=plain,steps=2,states=2,marks=1,restate=0"'
 cat >warm.toml <<TOML
 [run]
-steps = 50
+steps = 80
 threads = 1
 [model]
 config = "config.json"
 [[task]]
 $task
+[rollout]
+think = "delethink:chunk=12,carry=8,max_chunks=4,head=2"
 [sft]
 items = 16
 [optimizer]
@@ -30,12 +32,13 @@ cat >rl.toml <<TOML
 steps = 20
 threads = 1
 [model]
-path = "warm/checkpoints/step-50"
+path = "warm/checkpoints/step-80"
 [[task]]
 $task
 [rollout]
-think = "delethink:chunk=12,carry=6,max_chunks=3,head=2,reserve=4"
+think = "delethink:chunk=12,carry=8,max_chunks=4,head=2,reserve=4"
 batch = 16
+temperature = 1.3
 [grpo]
 prompts = 4
 group = 4
@@ -50,11 +53,14 @@ items = 8
 TOML
 
 expect 0 "$binary" train sft warm.toml --run-dir warm
-grep -q '"step":50' warm/metrics.jsonl || fail "no step 50: $(tail -1 warm/metrics.jsonl)"
-expect 0 "$binary" generate --model warm/checkpoints/step-50 --input <(echo '{"id":1,"prompt":"ab bc ca;au3;2au0\n<think>"}') --output -
+grep -q '"step":80' warm/metrics.jsonl || fail "no step 80: $(tail -1 warm/metrics.jsonl)"
+expect 0 "$binary" generate --model warm/checkpoints/step-80 --input <(echo '{"id":1,"prompt":"ab bc ca;au3;2au0\n<think>"}') --output -
 expect 0 "$binary" train grpo rl.toml --run-dir straight
 [[ $(wc -l <straight/metrics.jsonl) == 20 ]] || fail "$(wc -l <straight/metrics.jsonl) steps"
 [[ $(wc -l <straight/traces.jsonl) == 320 ]] || fail "$(wc -l <straight/traces.jsonl) traces"
+
+cmp -s straight/checkpoints/step-5/model.safetensors straight/checkpoints/step-20/model.safetensors && fail "nothing was learnt"
+grep -q '"zero_variance_groups":0[.,]' straight/metrics.jsonl || fail "no group had contrast: $(tail -1 straight/metrics.jsonl)"
 
 # What a step's line holds besides times and memory.
 steps_of() { sed -E 's/,"(tokens_per_s|peak_rss_mib|[a-z]+_s(_start)?)":[^,}]*//g' "$1/metrics.jsonl"; }
