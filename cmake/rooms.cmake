@@ -54,6 +54,11 @@ if(TARGET GTest::gtest_main)
   throughline_pch(pch_torch_test GTest::gmock wheel_torch nlohmann_json::nlohmann_json torch_pch.h json_pch.h test_pch.h)
 endif()
 
+set(test_timeout_s 900)
+if(THROUGHLINE_SANITIZE)
+  set(test_timeout_s 3600)  # sanitized code is ten times slower, on a busy machine thirty
+endif()
+
 function(throughline_room NAME)
   cmake_parse_arguments(ROOM "TORCH" "EXECUTABLE" "ROOMS;LIBS" ${ARGN})
   if(THROUGHLINE_ROOMS AND NOT NAME IN_LIST THROUGHLINE_ROOMS)
@@ -100,7 +105,7 @@ function(throughline_room NAME)
     endif()
     add_test(NAME ${NAME} COMMAND ${NAME}_test --gtest_brief=1 --gtest_output=json:${CMAKE_BINARY_DIR}/test-results/${NAME}.json
              WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${NAME} PROPERTIES TIMEOUT 900)
+    set_tests_properties(${NAME} PROPERTIES TIMEOUT ${test_timeout_s})
   endif()
 endfunction()
 

@@ -49,6 +49,17 @@ int write_all(int fd, std::string_view bytes) {
   return 0;
 }
 
+// `may_cut`: the file is ours, so half a write can be taken back.
+Status append_or_cut(int fd, const std::string& path, std::string_view bytes, bool may_cut) {
+  struct stat before {};
+  const bool regular = may_cut && ::fstat(fd, &before) == 0 && S_ISREG(before.st_mode);
+  if (const int failure = write_all(fd, bytes)) {
+    if (regular && ::ftruncate(fd, before.st_size) != 0) return system_error("cannot cut the half line", path, errno);
+    return system_error("cannot write", path, failure);
+  }
+  return {};
+}
+
 void sync_folder_of(const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path().string();
   const FileDescriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -176,15 +187,30 @@ LineWriter::~LineWriter() {
 }
 
 Status LineWriter::write(std::string_view line) {
-  struct stat before {};
-  const bool regular = owns_ && ::fstat(fd_, &before) == 0 && S_ISREG(before.st_mode);
   std::string bytes(line);
   bytes += '\n';
-  if (const int failure = write_all(fd_, bytes)) {
-    if (regular && ::ftruncate(fd_, before.st_size) != 0) return system_error("cannot cut the half line", path_, errno);
-    return system_error("cannot write", path_, failure);
-  }
-  return {};
+  return append_or_cut(fd_, path_, bytes, owns_);
 }
+
+Result<RecordWriter> RecordWriter::create(const std::string& path) {
+  FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644));
+  if (fd.get() < 0) return system_error("cannot create", path, errno);
+  return RecordWriter(path, fd.release());
+}
+
+RecordWriter::RecordWriter(RecordWriter&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+RecordWriter& RecordWriter::operator=(RecordWriter&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+RecordWriter::~RecordWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status RecordWriter::write(std::string_view record) { return append_or_cut(fd_, path_, record, /*may_cut=*/true); }
 
 }  // namespace throughline

@@ -1,8 +1,9 @@
 // Files: whole reads with a size limit, read-only memory maps, and writes that survive kill -9 and a full disk.
 //
 // write_atomically() writes a sibling temporary file, fsyncs it, renames it over the target and fsyncs the folder:
-// a reader sees the old bytes or the new ones. LineWriter appends whole lines, each with one write(2) loop.
-// Errors name the path and the system's reason. Units: bytes.
+// a reader sees the old bytes or the new ones. LineWriter appends whole lines, each with one write(2) loop;
+// RecordWriter does the same for bytes of any kind in a file of its own. Errors name the path and the system's reason.
+// Units: bytes.
 #pragma once
 
 #include <cstddef>
@@ -61,6 +62,24 @@ class LineWriter {
   std::string path_;
   int fd_ = -1;
   bool owns_ = false;
+};
+
+// A new file that grows record by record. Not thread-safe.
+class RecordWriter {
+ public:
+  static Result<RecordWriter> create(const std::string& path);  // an Error where the file exists
+  RecordWriter(RecordWriter&& other) noexcept;
+  RecordWriter& operator=(RecordWriter&& other) noexcept;
+  ~RecordWriter();
+  // All of it with one write(2) where the system takes it, so that a killed process leaves whole records; what a
+  // failure left half written is cut off again.
+  Status write(std::string_view record);
+  const std::string& path() const { return path_; }
+
+ private:
+  RecordWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::string path_;
+  int fd_ = -1;
 };
 
 }  // namespace throughline

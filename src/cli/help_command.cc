@@ -8,6 +8,8 @@
 #include "cache/policy.h"
 #include "cli/report.h"
 #include "think/environment.h"
+#include "train/recipe.h"
+#include "train/recipe_docs.h"
 
 namespace throughline {
 namespace {
@@ -25,6 +27,11 @@ Result<int> help(const CLI::App& app, const std::string& topic) {
   } else if (topic == "think") {
     fmt::print("Thinking environments: contexts, and how thinking ends. Used as --think and \"think\".\n{}\n{}\n",
                kSpecForm, describe_specs(environment_infos()));
+  } else if (topic == "recipe") {
+    fmt::print("Training recipes: TOML sections, or --set section.key=value. [[task]] may come several times.\n{}\n",
+               describe_specs(recipe_sections()));
+  } else if (topic == "recipe-tables") {
+    fmt::print("{}", recipe_tables());
   } else {
     const CLI::App* command = nullptr;
     std::string known;
@@ -32,7 +39,7 @@ Result<int> help(const CLI::App& app, const std::string& topic) {
       known += each->get_name() + ", ";
       if (each->get_name() == topic) command = each;
     }
-    if (command == nullptr) return Error{"no help on \"" + topic + "\"", "", "topics: " + known + "kv, think"};
+    if (command == nullptr) return Error{"no help on \"" + topic + "\"", "", "topics: " + known + "kv, think, recipe"};
     fmt::print("{}", command->help(app.get_name()));
   }
   return 0;
@@ -42,8 +49,9 @@ Result<int> help(const CLI::App& app, const std::string& topic) {
 
 void add_help_command(CLI::App& app, int* exit_status) {
   auto topic = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("help", "help on a command, on KV policies (kv) or environments (think)");
-  command->add_option("topic", *topic, "a command, kv or think");
+  CLI::App* command = app.add_subcommand(
+      "help", "help on a command, on KV policies (kv), environments (think) or training recipes (recipe)");
+  command->add_option("topic", *topic, "a command, kv, think or recipe");
   command->callback([&app, topic, exit_status] { *exit_status = report(help(app, *topic)); });
 }
 

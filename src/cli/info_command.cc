@@ -5,6 +5,7 @@
 
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -33,6 +34,8 @@ struct ModelInfo {
   std::string compute_dtype;
   std::vector<std::string> files;  // of those that other commands look for
   MemoryPlan plan;
+  int64_t update_tokens = 0;  // of the row that `update` is for
+  UpdatePlan update;
 };
 
 double mib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
@@ -57,6 +60,9 @@ Result<ModelInfo> gather(const InfoOptions& options) {
     TL_TRY(plan.memory_bytes, parse_size(options.memory, "--memory"));
   }
   TL_TRY(info.plan, plan_memory(info.config, plan));
+  info.update_tokens = std::min<int64_t>(8192, info.config.max_positions);
+  info.update = plan_update(
+      info.config, {.weight_element_bytes = plan.weight_element_bytes, .micro_batch_tokens = info.update_tokens});
   return info;
 }
 
@@ -99,6 +105,12 @@ void print_table(const InfoOptions& options, const ModelInfo& info) {
   const int64_t tokens = plan.tokens_that_fit();
   line("  tokens", tokens == 0 ? std::string("none: the weights alone do not fit")
                                : fmt::format("{} fit, over all sequences together", tokens));
+  const UpdatePlan& update = info.update;
+  fmt::print("\ntraining in full, rows of {} tokens, layers checkpointed\n", info.update_tokens);
+  line("  update", fmt::format("{:.1f} MiB beside the program", mib(update.total_bytes())));
+  line("  of it", fmt::format("weights {:.1f}, gradients {:.1f}, optimizer {:.1f}, activations {:.1f}, logits {:.1f}",
+                              mib(update.weight_bytes), mib(update.gradient_bytes), mib(update.optimizer_bytes),
+                              mib(update.activation_bytes), mib(update.logit_bytes)));
 }
 
 void print_json(const InfoOptions& options, const ModelInfo& info) {
@@ -119,7 +131,9 @@ void print_json(const InfoOptions& options, const ModelInfo& info) {
                      {"kv_bytes_per_token", info.plan.kv_bytes_per_token},
                      {"memory_bytes", info.plan.memory_bytes},
                      {"reserve_bytes", info.plan.reserve_bytes},
-                     {"tokens_that_fit", info.plan.tokens_that_fit()}};
+                     {"tokens_that_fit", info.plan.tokens_that_fit()},
+                     {"update_row_tokens", info.update_tokens},
+                     {"update_bytes", info.update.total_bytes()}};
   fmt::print("{}\n", dump_json(line));
 }
 

@@ -10,11 +10,13 @@ namespace {
 
 volatile std::sig_atomic_t asked = 0;
 const char* volatile restore = "";
+const termios* volatile restore_mode = nullptr;
 
 void on_signal(int signal) {
   if (asked) {
-    const char* const text = restore;
-    if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;  // both calls are safe in a handler
+    const char* const text = restore;  // all of this is safe in a handler
+    if (const termios* const mode = restore_mode) ::tcsetattr(STDIN_FILENO, TCSANOW, mode);
+    if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
@@ -31,7 +33,10 @@ void watch_interrupts() {
   std::signal(SIGPIPE, SIG_IGN);  // a closed output is an error of the write, with a message
 }
 
-void restore_on_kill(const char* text) { restore = text; }
+void restore_on_kill(const char* text, const termios* mode) {
+  restore = text;
+  restore_mode = mode;
+}
 
 bool interrupted() { return asked != 0; }
 

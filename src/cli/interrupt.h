@@ -2,12 +2,16 @@
 // process.
 #pragma once
 
+#include <termios.h>
+
 namespace throughline {
 
 void watch_interrupts();
 bool interrupted();
-// Written to standard error before the second signal ends the process: what sets the terminal right again. A literal.
-void restore_on_kill(const char* text);
+// Before the second signal ends the process: `text`, a literal that sets the terminal right again, is written to
+// standard error, and standard input's terminal gets `mode` back (null: it was not changed). `mode` must live until the
+// next call.
+void restore_on_kill(const char* text, const termios* mode = nullptr);
 constexpr int kInterruptedExit = 130;
 
 }  // namespace throughline

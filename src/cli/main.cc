@@ -16,6 +16,8 @@
 #include "cli/run_command.h"
 #include "cli/synth_command.h"
 #include "cli/text_commands.h"
+#include "cli/train_command.h"
+#include "cli/train_view_command.h"
 #include "cli/version.h"
 
 int main(int argc, char** argv) {
@@ -37,6 +39,7 @@ int main(int argc, char** argv) {
   add_run_command(app, &exit_status);
   add_generate_command(app, &exit_status);
   add_bench_command(app, &exit_status);
+  add_train_view_commands(*add_train_command(app, &exit_status), &exit_status);
   add_info_command(app, &exit_status);
   add_synth_command(app, &exit_status);
   add_text_commands(app, &exit_status);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 #include "cli/interrupt.h"
 
@@ -40,6 +41,23 @@ TerminalSize terminal_size(int fd) {
     size.rows = window.ws_row;
   }
   return size;
+}
+
+bool wants_color(int fd) {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return ::isatty(fd) != 0 && (no_color == nullptr || *no_color == '\0') &&
+         (term == nullptr || std::string_view(term) != "dumb");
+}
+
+bool speaks_utf8() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const std::string_view locale(value);
+    return locale.find("UTF-8") != std::string_view::npos || locale.find("utf8") != std::string_view::npos;
+  }
+  return false;
 }
 
 int display_width(char32_t code) {
@@ -77,6 +95,28 @@ std::string cut_to(std::string_view text, int columns) {
     if (width + wide > columns) break;
     if (next.code >= 0x20 && next.code != 0x7f) out.append(text.substr(at, next.bytes));
     width += wide;
+    at += next.bytes;
+  }
+  return out;
+}
+
+std::string harmless(std::string_view text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint next = code_point_at(text, at);
+    const char32_t code = next.code;
+    const bool control = code < 0x20 || (code >= 0x7F && code < 0xA0);
+    const bool turns = code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
+                       (code >= 0x2066 && code <= 0x2069) || code == 0x061C || code == 0xFEFF;
+    if (code == '\n') {
+      out += '\n';
+    } else if (code == '\t') {
+      out += "    ";
+    } else if (control || turns) {
+      out += code == 0 && text[at] != '\0' ? "\uFFFD" : "·";
+    } else {
+      out.append(text.substr(at, next.bytes));
+    }
     at += next.bytes;
   }
   return out;

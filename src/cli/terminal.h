@@ -12,6 +12,9 @@ struct TerminalSize {
 };
 TerminalSize terminal_size(int fd);  // asked anew each time: windows are resized
 
+bool wants_color(int fd);  // a terminal that is not dumb, and NO_COLOR is not set
+bool speaks_utf8();        // as the locale's variables say
+
 // Columns that a code point takes: 0 for marks, 2 for wide East Asian ones, else 1.
 int display_width(char32_t code);
 int display_width(std::string_view text);
@@ -20,6 +23,9 @@ int display_width(std::string_view text);
 int column_after(std::string_view text, int column, int columns);
 // One line of at most `columns` columns: longer text is cut, control characters are left out.
 std::string cut_to(std::string_view text, int columns);
+// For showing text of unknown origin: line breaks stay, tabs become blanks, and what could steer a terminal or turn the
+// text around (controls, escapes, bidirectional marks, invalid bytes) becomes a visible mark.
+std::string harmless(std::string_view text);
 // Words wrapped to lines of at most `columns` columns; line breaks in the text are kept.
 std::vector<std::string> wrap(std::string_view text, int columns);
 

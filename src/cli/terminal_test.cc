@@ -22,6 +22,11 @@ TEST(Terminal, CutsAtWholeCharacters) {
   EXPECT_EQ(cut_to("a\tb\nc", 5), "abc");
 }
 
+TEST(Terminal, TextOfUnknownOriginSteersNothing) {
+  EXPECT_EQ(harmless("a\033[2Jb\r\n\tc\u202Ed\u009Be\xff"), "a·[2Jb·\n    c·d·e\uFFFD");
+  EXPECT_EQ(harmless("漢é</think>"), "漢é</think>");
+}
+
 TEST(Terminal, WrapsAtWords) {
   EXPECT_EQ(wrap("one two three", 8), (std::vector<std::string>{"one two ", "three"}));
   EXPECT_EQ(wrap("a\n\nb", 8), (std::vector<std::string>{"a", "", "b"}));

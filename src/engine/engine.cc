@@ -40,6 +40,7 @@ struct Engine::State {
   std::unique_ptr<Scheduler> scheduler;
   EngineStats stats;
   uint64_t arrivals = 0;
+  int64_t weight_version = 0;
 
   mutable std::mutex mutex;  // guards the three below: all that submit() and cancel() touch
   uint64_t last_ticket = 0;
@@ -207,6 +208,7 @@ bool Engine::step() {
   state.report_finished();
   if (state.scheduler->samples().empty()) return false;
   const auto slices = state.scheduler->plan();
+  for (const auto& slice : slices) slice.sample->set_weight_version(state.weight_version);
   if (!slices.empty()) {
     try {
       state.run(slices);
@@ -225,6 +227,12 @@ bool Engine::step() {
 void Engine::run_until_idle() {
   while (step()) {
   }
+}
+
+void Engine::weights_changed(int64_t version) {
+  TL_CHECK(state_->scheduler->samples().empty() && state_->inbox.empty(), "weights changed under running samples");
+  state_->weight_version = version;
+  state_->prefixes->clear();
 }
 
 // One batch through the decoder; returns the hidden states and, per slice, the row whose logits may be wanted.

@@ -54,6 +54,9 @@ class Engine {
   // One step. False when there was nothing to do.
   bool step();
   void run_until_idle();
+  // The decoder's weights have changed in place: the prefix cache is emptied, and chunks that begin from here on carry
+  // this version (ChunkTrace::weight_version). REQUIRES: idle, since cached K and V are of the weights before.
+  void weights_changed(int64_t version);
 
   EngineStats stats() const;
   const EngineOptions& options() const;  // with the defaults filled in

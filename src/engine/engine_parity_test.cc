@@ -1,23 +1,13 @@
 // The engine against transformers: 300 greedy tokens with top-5 log-probs on every checkpoint under tests/golden/model,
 // for whole and sliced prefill, alone and among seven unlike neighbours.
-#include <filesystem>
-
 #include "base/files.h"
 #include "engine/engine_fixture.h"
+#include "model/golden_names.h"
 
 namespace throughline {
 namespace {
 
 const std::string kGolden = THROUGHLINE_SOURCE_DIR "/tests/golden/model";
-
-std::vector<std::string> golden_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kGolden)) {
-    if (std::filesystem::exists(entry.path() / "reference.json")) names.push_back(entry.path().filename());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 class EngineParity : public ::testing::TestWithParam<std::string> {
  protected:
@@ -100,12 +90,7 @@ TEST_P(EngineParity, AmongSevenUnlikeNeighbours) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, EngineParity, ::testing::ValuesIn(golden_names()), [](const auto& info) {
-  std::string name = info.param;
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Golden, EngineParity, ::testing::ValuesIn(golden_names(kGolden)), golden_test_name);
 
 }  // namespace
 }  // namespace throughline

@@ -69,6 +69,7 @@ void Sample::drop() {
   // Dropped in the middle of a replay: the longer, older record still holds.
   if (!replaying()) {
     replay_ = cache->records();
+    replay_stats_ = cache->stats();
     replay_until_ = cache->next_position();
   }
   replay_next_ = 0;
@@ -117,13 +118,15 @@ void Sample::stream_text(int32_t id) {
 }
 
 void Sample::close_chunk() {
-  if (cache) {
+  if (cache && !replaying()) {
     kv_.push_back({cache->stats(), cache->records()});
-    cache.reset();
   } else if (static_cast<int64_t>(kv_.size()) < static_cast<int64_t>(runner_.trace().chunks.size())) {
-    kv_.push_back({});  // ended before it ran, or while parked
+    // Ended before it ran (then all is empty), while dropped, or in the middle of a replay: what it was before holds.
+    kv_.push_back({replay_stats_, std::move(replay_)});
   }
+  cache.reset();
   replay_.clear();
+  replay_stats_ = {};
   replay_next_ = 0;
   replay_until_ = 0;
 }

@@ -67,6 +67,7 @@ class Sample {
   const TokenHistory& history() const { return history_; }
   void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
   void finish(FinishDetail detail);
+  void set_weight_version(int64_t version) { runner_.set_weight_version(version); }
   // Text that became certain since the last call.
   std::string take_new_text();
   SampleResult result();
@@ -90,7 +91,8 @@ class Sample {
   TokenHistory history_;
   size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
 
-  std::vector<EvictionRecord> replay_;
+  std::vector<EvictionRecord> replay_;  // of the dropped cache
+  CacheStats replay_stats_;
   size_t replay_next_ = 0;
   int64_t replay_until_ = 0;
 

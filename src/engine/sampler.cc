@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/row_kernels.h"
+
 namespace throughline {
 namespace {
 
@@ -186,7 +188,13 @@ TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& optio
       if (sum > target) break;
     }
     draw.id = scratch.order[chosen];
-    draw.sampling_logprob = static_cast<float>(std::log(scratch.weights[chosen] / total));
+    if (!filtered && options.sampling_logprobs) {  // the trainer computes it by the same function
+      const auto n = static_cast<int64_t>(adjusted.size());
+      draw.sampling_logprob =
+          ops::kernels::scaled_softmax(adjusted.data(), n, static_cast<float>(inverse_t)).logprob(adjusted[draw.id]);
+    } else {
+      draw.sampling_logprob = static_cast<float>(std::log(scratch.weights[chosen] / total));
+    }
   }
   if (!options.sampling_logprobs) draw.sampling_logprob = kNoLogprob;
   if (options.logprobs >= 0) {

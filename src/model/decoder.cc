@@ -1,9 +1,13 @@
 #include "model/decoder.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
 
 #include <cmath>
 
+#include "model/checkpoint_layer.h"
+#include "model/layer_autograd.h"
 #include "model/layer_tensors.h"
 #include "model/rope.h"
 #include "model/weights.h"
@@ -48,46 +52,95 @@ int64_t Decoder::weight_bytes() const {
   return bytes;
 }
 
-at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode) const {
+at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, AttentionContext& attention,
+                                  ops::NumericMode mode, bool training) const {
   const ModelConfig& c = config_;
-  const int64_t rows = ids.size(0);
-  at::Tensor x = at::embedding(embedding_, ids);
-  for (int64_t l = 0; l < c.layers; ++l) {
-    const DecoderLayer& w = layers_[l];
-    at::Tensor h = ops::rms_norm(x, w.input_norm, c.norm_eps);
-    at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
-    at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
-    const at::Tensor v = ops::linear(h, w.v_weight, w.v_bias, mode).view({rows, c.kv_heads, c.head_dim});
-    if (c.qk_norm) {
-      q = ops::rms_norm(q, w.q_norm, c.norm_eps);
-      k = ops::rms_norm(k, w.k_norm, c.norm_eps);
-    }
-    h = attention.attend(static_cast<int>(l), q, k, v).reshape({rows, c.q_heads * c.head_dim});
-    x = x.add(ops::linear(h, w.o_weight, w.o_bias, mode));
-    h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
-    const at::Tensor gate = ops::linear(h, w.gate_weight, w.gate_bias, mode);
-    const at::Tensor up = ops::linear(h, w.up_weight, w.up_bias, mode);
-    x = x.add(ops::linear(ops::silu_mul(gate, up), w.down_weight, w.down_bias, mode));
+  const DecoderLayer& w = layers_[static_cast<size_t>(layer)];
+  const int64_t rows = input.size(0);
+  if (training) {
+    const LayerProjections in = attention_inputs(input, w, c, mode);
+    const at::Tensor attended = attention.attend(static_cast<int>(layer), in.q, in.k, in.v);
+    return layer_output(input, attended.reshape({rows, c.q_heads * c.head_dim}), w, c, mode);
   }
-  return ops::rms_norm(x, final_norm_, c.norm_eps);
+  at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
+  at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
+  at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
+  const at::Tensor v = ops::linear(h, w.v_weight, w.v_bias, mode).view({rows, c.kv_heads, c.head_dim});
+  if (c.qk_norm) {
+    q = ops::rms_norm(q, w.q_norm, c.norm_eps);
+    k = ops::rms_norm(k, w.k_norm, c.norm_eps);
+  }
+  h = attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, c.q_heads * c.head_dim});
+  const at::Tensor x = input.add(ops::linear(h, w.o_weight, w.o_bias, mode));
+  h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
+  const at::Tensor gate = ops::linear(h, w.gate_weight, w.gate_bias, mode);
+  const at::Tensor up = ops::linear(h, w.up_weight, w.up_bias, mode);
+  return x.add(ops::linear(ops::silu_mul(gate, up), w.down_weight, w.down_bias, mode));
+}
+
+at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode,
+                            const ForwardOptions& options) const {
+  at::Tensor x = at::embedding(embedding_, ids);
+  // Not asked again inside a layer: a checkpointed layer's first pass runs without grad mode and must round as its
+  // second.
+  const bool training = at::GradMode::is_enabled() && flat_weights_.defined();
+  const bool checkpoint = options.checkpoint_layers && at::GradMode::is_enabled();
+  if (checkpoint && !x.requires_grad()) x = x.detach().requires_grad_(true);  // a frozen embedding: gradients must flow
+  for (int64_t l = 0; l < config_.layers; ++l) {
+    if (checkpoint) {
+      x = checkpointed(x, [this, l, &attention, mode, training](const at::Tensor& input) {
+        return layer_forward(l, input, attention, mode, training);
+      });
+    } else {
+      x = layer_forward(l, x, attention, mode, training);
+    }
+  }
+  return ops::rms_norm(x, final_norm_, config_.norm_eps);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden, ops::NumericMode mode) const {
   return ops::linear(hidden, head_, at::Tensor(), mode).to(at::kFloat);
 }
 
-std::vector<std::pair<std::string, at::Tensor>> Decoder::parameters() const {
-  std::vector<std::pair<std::string, at::Tensor>> out;
-  out.emplace_back(kEmbeddingName, embedding_);
+void Decoder::visit_weights(const std::function<void(const std::string&, at::Tensor&)>& visit) {
+  visit(kEmbeddingName, embedding_);
   for (size_t l = 0; l < layers_.size(); ++l) {
     const std::string prefix = layer_prefix(static_cast<int64_t>(l));
-    visit_layer(config_, layers_[l], [&](const char* name, const at::Tensor& tensor, const std::vector<int64_t>&) {
-      out.emplace_back(prefix + name, tensor);
+    visit_layer(config_, layers_[l], [&](const char* name, at::Tensor& tensor, const std::vector<int64_t>&) {
+      visit(prefix + name, tensor);
     });
   }
-  out.emplace_back(kFinalNormName, final_norm_);
-  if (!config_.tied_embeddings) out.emplace_back(kHeadName, head_);
+  visit(kFinalNormName, final_norm_);
+  if (!config_.tied_embeddings) visit(kHeadName, head_);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> Decoder::parameters() const {
+  std::vector<std::pair<std::string, at::Tensor>> out;
+  const_cast<Decoder*>(this)->visit_weights([&](const std::string& name, at::Tensor& w) { out.emplace_back(name, w); });
   return out;
+}
+
+void Decoder::make_trainable() {
+  if (flat_weights_.defined()) return;
+  const at::NoGradGuard guard;
+  int64_t elements = 0;
+  visit_weights([&](const std::string&, at::Tensor& weight) { elements += weight.numel(); });
+  flat_weights_ = at::empty({elements}, embedding_.options().requires_grad(false));
+  int64_t from = 0;
+  visit_weights([&](const std::string&, at::Tensor& weight) {
+    at::Tensor part = flat_weights_.narrow(0, from, weight.numel()).view(weight.sizes());
+    part.copy_(weight);
+    from += weight.numel();
+    weight = part.detach().requires_grad_(true);
+  });
+  if (config_.tied_embeddings) head_ = embedding_;
+}
+
+std::unique_ptr<Decoder> Decoder::clone() const {
+  auto copy = std::unique_ptr<Decoder>(new Decoder(*this));
+  copy->flat_weights_ = at::Tensor();
+  copy->make_trainable();
+  return copy;
 }
 
 }  // namespace throughline

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -43,19 +44,44 @@ class Decoder {
   double attention_scale() const;  // 1 / sqrt(head_dim)
   int64_t weight_bytes() const;
 
+  struct ForwardOptions {
+    // Training: keep only each layer's input and compute the layer again in the backward pass (then `attention` must
+    // live until the backward pass has ended, and give the same for the same layer and inputs).
+    bool checkpoint_layers = false;
+  };
   // ids [rows] int64 -> hidden states after the last norm [rows, hidden].
-  at::Tensor forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode) const;
+  at::Tensor forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode,
+                     const ForwardOptions& options) const;
+  at::Tensor forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode) const {
+    return forward(ids, attention, mode, ForwardOptions());
+  }
   // hidden [rows, hidden] -> fp32 logits [rows, vocab].
   at::Tensor logits(const at::Tensor& hidden, ops::NumericMode mode) const;
+
+  const at::Tensor& head() const { return head_; }  // [vocab, hidden]; the embedding when tied
 
   // (Hugging Face name, tensor), in file order; the tied head is not repeated.
   std::vector<std::pair<std::string, at::Tensor>> parameters() const;
 
+  // Moves all weights out of the file map into one vector of their own, flat_weights(), in the order of parameters();
+  // each becomes a leaf that requires grad and a view of it. Writing to flat_weights() (without grad mode) changes the
+  // model, which is how an update and a checkpoint get in. A second call does nothing.
+  void make_trainable();
+  const at::Tensor& flat_weights() const { return flat_weights_; }  // undefined before make_trainable()
+  // A model with its own copy of the weights (make_trainable() done), to sample from while this one is updated.
+  std::unique_ptr<Decoder> clone() const;
+
  private:
   Decoder() = default;
+  // training: through the nodes of layer_autograd.h.
+  at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
+                           bool training) const;
+  // Every weight, in the order of parameters(); the tied head is not visited.
+  void visit_weights(const std::function<void(const std::string& name, at::Tensor& weight)>& visit);
   ModelConfig config_;
   ops::RopeFrequencies rope_;
   at::Tensor embedding_, final_norm_, head_;  // head_ is embedding_ when tied
+  at::Tensor flat_weights_;
   std::vector<DecoderLayer> layers_;
 };
 

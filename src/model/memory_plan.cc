@@ -55,4 +55,18 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const MemoryPlanOption
   return plan;
 }
 
+UpdatePlan plan_update(const ModelConfig& config, const UpdatePlanOptions& options) {
+  const int64_t e = options.weight_element_bytes, n = options.micro_batch_tokens, h = config.hidden, f = config.ffn;
+  const int64_t q = config.q_heads * config.head_dim, k = config.kv_heads * config.head_dim;
+  const int64_t parameters = config.parameters();
+  UpdatePlan plan;
+  plan.weight_bytes = parameters * e;
+  plan.gradient_bytes = 4 * parameters + (4 + 2 * e) * config.vocab * h;
+  plan.optimizer_bytes = (e == 4 ? 8 : 12) * parameters;
+  const int64_t kept = options.checkpoint_layers ? config.layers * h : config.layers * (2 * h + 3 * q + 4 * k + 2 * f);
+  plan.activation_bytes = n * e * (kept + 4 * h) + n * e * (6 * h + 4 * q + 6 * k + 6 * f) * 5 / 4;
+  plan.logit_bytes = int64_t{48} << 20;
+  return plan;
+}
+
 }  // namespace throughline

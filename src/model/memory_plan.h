@@ -25,6 +25,32 @@ struct MemoryPlanOptions {
   int64_t step_rows = 512;   // rows of the largest forward pass (a prefill slice)
 };
 
+// What one optimizer step takes, trained in full by one process (train/update.h), beside the program itself.
+//
+// With P parameters of e bytes, n fed tokens in the largest micro-batch (a row is never split), h hidden, f ffn, V
+// vocabulary, Q = q_heads * head_dim, K = kv_heads * head_dim:
+//   weights      P e
+//   gradients    4 P, and (4 + 2 e) V h while those of the head and the embedding meet
+//   optimizer    8 P; and 4 P of masters when e is not 4
+//   activations  checkpointed: (layers + 4) n h e    (a layer's input each; the selected rows and their slopes)
+//                kept:         layers n (2 h + 3 Q + 4 K + 2 f) e + 4 n h e
+//                and one layer at work: 1.25 n (6 h + 4 Q + 6 K + 6 f) e, a quarter of it for gaps and packed operands
+//   logits       48 MiB: three times a chunk of ops/token_logprobs
+// A process of N that shard the optimizer (ZeRO-1) takes 1/N of its line.
+struct UpdatePlan {
+  int64_t weight_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, activation_bytes = 0, logit_bytes = 0;
+  int64_t total_bytes() const {
+    return weight_bytes + gradient_bytes + optimizer_bytes + activation_bytes + logit_bytes;
+  }
+};
+
+struct UpdatePlanOptions {
+  int64_t weight_element_bytes = 4;  // as computed in
+  int64_t micro_batch_tokens = 8192;
+  bool checkpoint_layers = true;
+};
+UpdatePlan plan_update(const ModelConfig& config, const UpdatePlanOptions& options);
+
 // MemAvailable, or the cgroup's limit where that is lower.
 Result<int64_t> available_memory_bytes();
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const MemoryPlanOptions& options);

@@ -7,27 +7,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <numeric>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "model/decoder.h"
 #include "model/dense_attention.h"
+#include "model/golden_names.h"
 
 namespace throughline {
 namespace {
 
 const std::string kGolden = THROUGHLINE_SOURCE_DIR "/tests/golden/model";
-
-std::vector<std::string> golden_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kGolden)) {
-    if (std::filesystem::exists(entry.path() / "reference.json")) names.push_back(entry.path().filename());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 struct Reference {
   std::vector<int64_t> prompt, greedy;
@@ -97,11 +88,7 @@ TEST_P(Parity, TeacherForcedLogprobsEqualTransformers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, Parity, ::testing::ValuesIn(golden_names()), [](const auto& info) {
-  std::string name = info.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Golden, Parity, ::testing::ValuesIn(golden_names(kGolden)), golden_test_name);
 
 }  // namespace
 }  // namespace throughline

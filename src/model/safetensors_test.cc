@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 
@@ -115,7 +116,7 @@ RC_GTEST_PROP(Safetensors, WhatIsWrittenIsRead, ()) {
   for (size_t i = 0; i < count; ++i) {
     const TensorView* view = read->find(tensors[i].name);
     RC_ASSERT(view != nullptr && view->info.shape == tensors[i].shape && view->info.dtype == tensors[i].dtype);
-    RC_ASSERT(view->bytes() == data[i].size() && std::memcmp(view->data, data[i].data(), data[i].size()) == 0);
+    RC_ASSERT(std::equal(view->data, view->data + view->bytes(), data[i].begin(), data[i].end()));
   }
 }
 

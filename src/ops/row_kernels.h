@@ -13,9 +13,21 @@ namespace throughline::ops::kernels {
 void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t n, double eps);
 void rms_norm(const uint16_t* x, const uint16_t* weight, uint16_t* y, int64_t rows, int64_t n, double eps);
 
+// Its slopes: with m = x / sqrt(mean(x^2) + eps), dx = add + (g w - m mean(g w m)) / sqrt(...) (add may be null: 0) and
+// dw += g times m rounded to T. dx may be add.
+void rms_norm_slope(const float* x, const float* weight, const float* g, const float* add, float* dx, float* dw,
+                    int64_t rows, int64_t n, double eps);
+void rms_norm_slope(const uint16_t* x, const uint16_t* weight, const uint16_t* g, const uint16_t* add, uint16_t* dx,
+                    float* dw, int64_t rows, int64_t n, double eps);
+
 // y = silu(gate) rounded to T, times up; n elements.
 void silu_mul(const float* gate, const float* up, float* y, int64_t n);
 void silu_mul(const uint16_t* gate, const uint16_t* up, uint16_t* y, int64_t n);
+
+// Its slopes for an upstream g, and y again (null: not wanted). Outputs may be g, gate or up.
+void silu_mul_slope(const float* gate, const float* up, const float* g, float* y, float* dgate, float* dup, int64_t n);
+void silu_mul_slope(const uint16_t* gate, const uint16_t* up, const uint16_t* g, uint16_t* y, uint16_t* dgate,
+                    uint16_t* dup, int64_t n);
 
 // One row of `heads` heads, `head_stride` elements apart, rotated into y [heads, 2 * half] with cos and sin [half];
 // `sign` -1 turns the other way.
@@ -26,5 +38,19 @@ void rope_row(const uint16_t* x, int64_t head_stride, const float* cos, const fl
 
 // log(sum(exp(x))) of one row; -inf for a row of -inf, NaN if any element is NaN, +inf if any is +inf.
 float logsumexp(const float* x, int64_t n);
+
+// softmax(x * inverse_temperature) of one row: what log-probs and entropy need of it. The sampler and the trainer both
+// take their log-probs from here, so the two agree bit for bit. Not defined for rows with NaN or +inf.
+struct ScaledSoftmax {
+  float peak = 0;     // the largest x
+  float log_sum = 0;  // log(sum(exp((x - peak) * inverse_temperature)))
+  float entropy = 0;  // nats
+  float inverse_temperature = 1;
+  float logprob(float x) const { return (x - peak) * inverse_temperature - log_sum; }
+};
+ScaledSoftmax scaled_softmax(const float* x, int64_t n, float inverse_temperature);
+// dx[i] = gradient * inverse_temperature * ((i == target) - softmax[i]): the slope of gradient * logprob(x[target]).
+// dx may be x.
+void logprob_slope(const float* x, float* dx, int64_t n, const ScaledSoftmax& softmax, int64_t target, float gradient);
 
 }  // namespace throughline::ops::kernels

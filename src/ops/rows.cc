@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -48,24 +49,16 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     return rms_norm_forward(x, weight, eps);
   }
 
-  // With s = 1/sqrt(mean(x^2) + eps) and n = x s: dx = s (g w - n mean(g w n)), dw = sum over rows of g n. In fp32.
   static variable_list backward(AutogradContext* context, variable_list grads) {
+    const at::NoGradGuard guard;
     const auto saved = context->get_saved_variables();
-    const at::Tensor x = saved[0].to(at::kFloat), weight = saved[1].to(at::kFloat), grad = grads[0].to(at::kFloat);
-    const at::Tensor scale = x.square().mean(-1, true).add(context->saved_data["eps"].toDouble()).rsqrt();
-    const at::Tensor normed = x.mul(scale);
-    at::Tensor grad_x, grad_weight;
-    if (context->needs_input_grad(0)) {
-      const at::Tensor weighted = grad.mul(weight);
-      const at::Tensor along = normed.mul(weighted.mul(normed).mean(-1, true));
-      grad_x = weighted.sub(along).mul(scale).to(saved[0].scalar_type());
-    }
-    if (context->needs_input_grad(1)) {
-      // The forward pass rounds the normalised value to x's dtype before the weight.
-      const at::Tensor rounded = normed.to(saved[0].scalar_type()).to(at::kFloat);
-      grad_weight = grad.mul(rounded).reshape({-1, weight.numel()}).sum(0).to(saved[1].scalar_type());
-    }
-    return {grad_x, grad_weight, at::Tensor()};
+    const int64_t n = saved[1].numel();
+    const at::Tensor x = saved[0].contiguous().view({-1, n}), grad = grads[0].contiguous().view({-1, n});
+    at::Tensor grad_x = at::empty_like(x), grad_weight;
+    rms_norm_slope(x, saved[1], grad, context->saved_data["eps"].toDouble(), at::Tensor(), grad_x,
+                   context->needs_input_grad(1) ? &grad_weight : nullptr);
+    if (grad_weight.defined()) grad_weight = grad_weight.to(saved[1].scalar_type());
+    return {grad_x.view(saved[0].sizes()), grad_weight, at::Tensor()};
   }
 };
 
@@ -95,12 +88,21 @@ struct SiluMul : torch::autograd::Function<SiluMul> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
+    const at::NoGradGuard guard;
     const auto saved = context->get_saved_variables();
-    const auto dtype = saved[0].scalar_type();
-    const at::Tensor gate = saved[0].to(at::kFloat), up = saved[1].to(at::kFloat), grad = grads[0].to(at::kFloat);
-    const at::Tensor sigma = gate.sigmoid();
-    const at::Tensor slope = sigma.mul(gate.mul(sigma.neg().add(1)).add(1));  // silu'
-    return {grad.mul(up).mul(slope).to(dtype), grad.mul(gate).mul(sigma).to(dtype)};
+    const at::Tensor gate = saved[0].contiguous(), up = saved[1].contiguous(), grad = grads[0].contiguous();
+    const at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
+    at::parallel_for(0, gate.numel(), kElementsPerThread, [&](int64_t begin, int64_t end) {
+      const int64_t n = end - begin;
+      if (gate.scalar_type() == at::kFloat) {
+        kernels::silu_mul_slope(f32(gate) + begin, f32(up) + begin, f32(grad) + begin, nullptr, f32_out(dgate) + begin,
+                                f32_out(dup) + begin, n);
+      } else {
+        kernels::silu_mul_slope(bf16(gate) + begin, bf16(up) + begin, bf16(grad) + begin, nullptr,
+                                bf16_out(dgate) + begin, bf16_out(dup) + begin, n);
+      }
+    });
+    return {dgate, dup};
   }
 };
 
@@ -131,6 +133,76 @@ struct RowLogSumExp : torch::autograd::Function<RowLogSumExp> {
 };
 
 }  // namespace
+
+void rms_norm_slope(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& g, double eps,
+                    const at::Tensor& add, at::Tensor& dx, at::Tensor* dweight) {
+  check_element_type(x, "rms_norm_slope");
+  const int64_t n = weight.numel(), rows = x.size(0), heads = x.dim() == 3 ? x.size(1) : 1;
+  const auto fits = [&](const at::Tensor& t) {
+    return t.sizes() == x.sizes() && t.scalar_type() == x.scalar_type() && t.stride(-1) == 1 &&
+           (heads == 1 || t.stride(1) == n);
+  };
+  TL_CHECK(x.size(-1) == n && fits(x) && fits(g) && fits(dx) && weight.scalar_type() == x.scalar_type() &&
+               (!add.defined() || (add.is_contiguous() && add.numel() == x.numel())),
+           "rms_norm_slope: shapes, strides or dtypes do not match");
+  const at::Tensor w = weight.contiguous();
+  // The weight's slope is summed in slices of rows, whose number depends on the rows alone, and then over the slices.
+  const int64_t slices = std::clamp<int64_t>(rows / 64, 1, 32);
+  at::Tensor sums = at::zeros({slices, n}, at::kFloat);
+  at::parallel_for(0, slices, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t slice = begin; slice < end; ++slice) {
+      float* dw = f32_out(sums) + slice * n;
+      for (int64_t r = rows * slice / slices; r < rows * (slice + 1) / slices; ++r) {
+        const int64_t at = r * heads * n;
+        if (x.scalar_type() == at::kFloat) {
+          kernels::rms_norm_slope(f32(x) + r * x.stride(0), f32(w), f32(g) + r * g.stride(0),
+                                  add.defined() ? f32(add) + at : nullptr, f32_out(dx) + r * dx.stride(0), dw, heads, n,
+                                  eps);
+        } else {
+          kernels::rms_norm_slope(bf16(x) + r * x.stride(0), bf16(w), bf16(g) + r * g.stride(0),
+                                  add.defined() ? bf16(add) + at : nullptr, bf16_out(dx) + r * dx.stride(0), dw, heads,
+                                  n, eps);
+        }
+      }
+    }
+  });
+  if (dweight != nullptr) *dweight = sums.sum(0);
+}
+
+at::Tensor silu_mul_joined(const at::Tensor& gate_up) {
+  check_element_type(gate_up, "silu_mul_joined");
+  const int64_t rows = gate_up.size(0), n = gate_up.size(1) / 2;
+  at::Tensor y = at::empty({rows, n}, gate_up.options());
+  at::parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      if (gate_up.scalar_type() == at::kFloat) {
+        const float* gate = f32(gate_up) + 2 * n * r;
+        kernels::silu_mul(gate, gate + n, f32_out(y) + n * r, n);
+      } else {
+        const uint16_t* gate = bf16(gate_up) + 2 * n * r;
+        kernels::silu_mul(gate, gate + n, bf16_out(y) + n * r, n);
+      }
+    }
+  });
+  return y;
+}
+
+void silu_mul_joined_slope(at::Tensor& gate_up, at::Tensor& g) {
+  const int64_t rows = gate_up.size(0), n = gate_up.size(1) / 2;
+  TL_CHECK(gate_up.is_contiguous() && g.is_contiguous() && g.size(1) == n,
+           "silu_mul_joined_slope: shapes do not match");
+  at::parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      if (g.scalar_type() == at::kFloat) {
+        float *gate = f32_out(gate_up) + 2 * n * r, *up = gate + n, *y = f32_out(g) + n * r;
+        kernels::silu_mul_slope(gate, up, y, y, gate, up, n);
+      } else {
+        uint16_t *gate = bf16_out(gate_up) + 2 * n * r, *up = gate + n, *y = bf16_out(g) + n * r;
+        kernels::silu_mul_slope(gate, up, y, y, gate, up, n);
+      }
+    }
+  });
+}
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return needs_grad({&x, &weight}) ? RmsNorm::apply(x, weight, eps) : rms_norm_forward(x, weight, eps);

@@ -10,8 +10,19 @@ namespace throughline::ops {
 // bf16 before the weight multiplies it.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
+// Its slopes for an upstream g: dx is written, dweight (fp32 [n]; undefined: not wanted) is set. x, g and dx are of the
+// same shape [rows, n] or [rows, heads, n] with any row stride, heads and elements contiguous. `add` (undefined: none)
+// is contiguous and added to dx. Bits do not hang on the thread count.
+void rms_norm_slope(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& g, double eps,
+                    const at::Tensor& add, at::Tensor& dx, at::Tensor* dweight);
+
 // silu(gate) * up, elementwise; both [rows, n].
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up);
+
+// gate_up [rows, 2 n], gate beside up, contiguous -> [rows, n].
+at::Tensor silu_mul_joined(const at::Tensor& gate_up);
+// Its slopes for an upstream g [rows, n]: gate_up becomes them, g becomes silu(gate) * up again.
+void silu_mul_joined_slope(at::Tensor& gate_up, at::Tensor& g);
 
 // fp32 log-sum-exp of each row of logits [rows, n] -> [rows].
 at::Tensor row_logsumexp(const at::Tensor& logits);

@@ -41,6 +41,14 @@ int64_t JsonFields::integer(const char* name, int64_t otherwise, int64_t minimum
   return otherwise;
 }
 
+double JsonFields::number(const char* name, double otherwise) {
+  const Json* value = find(name);
+  if (value == nullptr) return otherwise;
+  if (value->is_number()) return value->get<double>();
+  fail(name, "must be a number");
+  return otherwise;
+}
+
 std::string JsonFields::text(const char* name, const std::string& otherwise) {
   const Json* value = find(name);
   if (value == nullptr) return otherwise;

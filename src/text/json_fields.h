@@ -1,4 +1,4 @@
-// Reads the fields of one object of an untrusted tokenizer file: the first wrong one is remembered as an Error.
+// Reads the fields of one object of an untrusted file: the first wrong one is remembered as an Error.
 //
 // Usage: read all fields, then look at status() once; after an error the getters return their defaults.
 // A field that is absent or null takes its default. Not for large objects (lookups are linear).
@@ -20,6 +20,7 @@ class JsonFields {
   bool has(const char* name) const { return find(name) != nullptr; }
   bool boolean(const char* name, bool otherwise);
   int64_t integer(const char* name, int64_t otherwise, int64_t minimum, int64_t maximum);
+  double number(const char* name, double otherwise);
   std::string text(const char* name, const std::string& otherwise);
   std::string required_text(const char* name);
   char32_t character(const char* name, char32_t otherwise);  // a text of one code point

@@ -17,6 +17,8 @@ struct TrainRow {
   int64_t prompt_tokens = 0;              // >= 1; ids[prompt_tokens ...] is the response
   std::vector<uint8_t> trained;           // [response] 1: sampled, 0: forced
   std::vector<float> behavior_logprobs;   // [response] of the distribution drawn from; NaN where forced. Empty for SFT
+  std::vector<float> old_logprobs;        // [response] at the start of the update; empty: behavior_logprobs are meant
+  std::vector<float> reference_logprobs;  // [response] of the reference model; looked at only with a KL term
   std::vector<EvictionRecord> evictions;  // what the policy took and when; empty: full attention
   int64_t trace = 0;                      // index of the trace among those of the optimizer step
   int64_t trace_tokens = 0;               // trained tokens of the whole trace, over all its rows

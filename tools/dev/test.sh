@@ -190,6 +190,7 @@ finish() {
   exit $((failed > 0))
 }
 
+export OMP_WAIT_POLICY=PASSIVE  # several binaries share the cores: libgomp's idle threads must not spin
 complete=0
 trap finish EXIT
 case $kind in

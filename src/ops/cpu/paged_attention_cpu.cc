@@ -4,38 +4,15 @@
 #include <ATen/ops/empty_like.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
-#include <memory>
 
 #include "ops/cpu/attention_kernels.h"
+#include "ops/cpu/thread_tasks.h"
 #include "ops/paged_layout.h"
 
 namespace throughline::ops::cpu {
 namespace {
 
 constexpr int64_t kTasksPerThread = 4;  // enough to even out threads that start late or are disturbed
-
-// Memory that stays with its thread from call to call: a decode step allocates nothing.
-class FloatBuffer {
- public:
-  float* at_least(int64_t floats) {
-    if (floats > capacity_) {
-      const size_t bytes = (floats * sizeof(float) + 63) / 64 * 64;
-      data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
-      TL_CHECK(data_ != nullptr, "out of memory");
-      capacity_ = floats;
-    }
-    return data_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-  std::unique_ptr<float, Free> data_;
-  int64_t capacity_ = 0;
-};
 
 struct Plan {
   std::vector<AttentionTask> tasks;   // in the order they are started
@@ -46,17 +23,6 @@ int64_t blocks_of(const AttentionTask& task) {
   return (task.slots() + kAttentionBlockSlots - 1) / kAttentionBlockSlots;
 }
 int64_t cost_of(const AttentionTask& task) { return blocks_of(task) * (task.queries() + 4); }  // 4: reading the slots
-
-// Runs task(i) for all i on ATen's threads, each taking the next when it is free.
-template <class Task>
-void run_tasks(int64_t count, const Task& task) {
-  if (count == 0) return;
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
-  std::atomic<int64_t> next{0};
-  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
-    for (int64_t i = next++; i < count; i = next++) task(i);
-  });
-}
 
 // What differs from task to task is filled in by the caller.
 AttentionTask common_task(const at::Tensor& q, const PageLayout& k, const PageLayout& v, double scale) {

@@ -1,0 +1,158 @@
+#include "ops/cpu/panel_gemm.h"
+
+#include <algorithm>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/cpu/panel_gemm.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+//
+#include "hwy/highway.h"
+#include "ops/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace throughline::ops::HWY_NAMESPACE {
+
+// 6 x 4 vectors fill AVX-512's 32 registers (24 sums, 4 of B, 1 of A), 6 x 2 AVX2's 16.
+constexpr int kTileRows = 6;
+#if HWY_MAX_BYTES >= 64
+constexpr int kTileVectors = 4;
+#else
+constexpr int kTileVectors = 2;
+#endif
+// Depth of a panel that is worked on at a time: 128 rows of 256 bytes are an L1 cache.
+constexpr int64_t kDepthBlock = 128;
+
+template <int kRows>
+HWY_NOINLINE void tile(const float* HWY_RESTRICT a, int64_t a_row, int64_t a_k, const float* HWY_RESTRICT panel,
+                       float* HWY_RESTRICT c, int64_t ldc, int64_t depth, bool accumulate) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
+  FloatVec sums[kRows][kTileVectors];
+  TL_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    TL_UNROLL
+    for (int v = 0; v < kTileVectors; ++v)
+      sums[r][v] = accumulate ? hn::LoadU(df, c + r * ldc + v * step) : hn::Zero(df);
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    FloatVec b[kTileVectors];
+    TL_UNROLL
+    for (int v = 0; v < kTileVectors; ++v) b[v] = hn::LoadU(df, panel + v * step);
+    TL_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const auto x = hn::Set(df, a[r * a_row]);
+      TL_UNROLL
+      for (int v = 0; v < kTileVectors; ++v) sums[r][v] = hn::MulAdd(x, b[v], sums[r][v]);
+    }
+    panel += kTileVectors * step;
+    a += a_k;
+  }
+  TL_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    TL_UNROLL
+    for (int v = 0; v < kTileVectors; ++v) hn::StoreU(sums[r][v], df, c + r * ldc + v * step);
+  }
+}
+
+HWY_INLINE void tile_of(int64_t rows, const float* a, int64_t a_row, int64_t a_k, const float* panel, float* c,
+                        int64_t ldc, int64_t depth, bool accumulate) {
+  switch (rows) {
+    case 1:
+      return tile<1>(a, a_row, a_k, panel, c, ldc, depth, accumulate);
+    case 2:
+      return tile<2>(a, a_row, a_k, panel, c, ldc, depth, accumulate);
+    case 3:
+      return tile<3>(a, a_row, a_k, panel, c, ldc, depth, accumulate);
+    case 4:
+      return tile<4>(a, a_row, a_k, panel, c, ldc, depth, accumulate);
+    case 5:
+      return tile<5>(a, a_row, a_k, panel, c, ldc, depth, accumulate);
+    default:
+      return tile<kTileRows>(a, a_row, a_k, panel, c, ldc, depth, accumulate);
+  }
+}
+
+int64_t PanelColumns() { return kTileVectors * static_cast<int64_t>(lanes()); }
+int64_t PanelRows() { return kTileRows; }
+
+void Pack(const float* b, int64_t k_stride, int64_t n_stride, int64_t depth, int64_t columns, int64_t panel_begin,
+          int64_t panel_end, float* packed) {
+  const int64_t width = PanelColumns();
+  for (int64_t p = panel_begin; p < panel_end; ++p) {
+    const float* from = b + p * width * n_stride;
+    float* to = packed + p * depth * width;
+    const int64_t used = std::min(width, columns - p * width);
+    if (used < width) std::memset(to, 0, static_cast<size_t>(depth * width) * sizeof(float));
+    if (n_stride == 1) {
+      for (int64_t k = 0; k < depth; ++k)
+        std::memcpy(to + k * width, from + k * k_stride, static_cast<size_t>(used) * sizeof(float));
+      continue;
+    }
+    // B^T lies row by row: 16 of its rows at a time, so that a cache line is read whole and written whole.
+    constexpr int64_t kBlock = 16;
+    for (int64_t n = 0; n < used; n += kBlock) {
+      const int64_t count = std::min(kBlock, used - n);
+      for (int64_t k = 0; k < depth; ++k) {
+        for (int64_t i = 0; i < count; ++i) to[k * width + n + i] = from[(n + i) * n_stride + k * k_stride];
+      }
+    }
+  }
+}
+
+void Gemm(const float* a, int64_t a_row, int64_t a_k, const float* packed, float* c, int64_t ldc, int64_t rows,
+          int64_t columns, int64_t depth, bool accumulate) {
+  const int64_t width = PanelColumns();
+  HWY_ALIGN float edge[kTileRows * kTileVectors * (HWY_MAX_BYTES / sizeof(float))];
+  for (int64_t k = 0; k < depth; k += kDepthBlock) {
+    const int64_t deep = std::min(kDepthBlock, depth - k);
+    const bool add = accumulate || k > 0;
+    for (int64_t n = 0; n < columns; n += width) {
+      const float* panel = packed + n * depth + k * width;
+      const int64_t used = std::min(width, columns - n);
+      for (int64_t r = 0; r < rows; r += kTileRows) {
+        const int64_t count = std::min<int64_t>(kTileRows, rows - r);
+        const float* left = a + r * a_row + k * a_k;
+        float* out = c + r * ldc + n;
+        if (used == width) {
+          tile_of(count, left, a_row, a_k, panel, out, ldc, deep, add);
+          continue;
+        }
+        if (add) {
+          for (int64_t i = 0; i < count; ++i)
+            std::memcpy(edge + i * width, out + i * ldc, static_cast<size_t>(used) * sizeof(float));
+        }
+        tile_of(count, left, a_row, a_k, panel, edge, width, deep, add);
+        for (int64_t i = 0; i < count; ++i)
+          std::memcpy(out + i * ldc, edge + i * width, static_cast<size_t>(used) * sizeof(float));
+      }
+    }
+  }
+}
+
+}  // namespace throughline::ops::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace throughline::ops {
+HWY_EXPORT(PanelColumns);
+HWY_EXPORT(PanelRows);
+HWY_EXPORT(Pack);
+HWY_EXPORT(Gemm);
+
+namespace kernels {
+
+int64_t panel_columns() { return HWY_DYNAMIC_DISPATCH(PanelColumns)(); }
+int64_t panel_rows() { return HWY_DYNAMIC_DISPATCH(PanelRows)(); }
+void pack_panels(const float* b, int64_t k_stride, int64_t n_stride, int64_t depth, int64_t columns,
+                 int64_t panel_begin, int64_t panel_end, float* packed) {
+  HWY_DYNAMIC_DISPATCH(Pack)(b, k_stride, n_stride, depth, columns, panel_begin, panel_end, packed);
+}
+void panel_gemm(const float* a, int64_t a_row, int64_t a_k, const float* packed, float* c, int64_t ldc, int64_t rows,
+                int64_t columns, int64_t depth, bool accumulate) {
+  HWY_DYNAMIC_DISPATCH(Gemm)(a, a_row, a_k, packed, c, ldc, rows, columns, depth, accumulate);
+}
+
+}  // namespace kernels
+}  // namespace throughline::ops
+#endif  // HWY_ONCE

@@ -1,0 +1,282 @@
+#include "train/recipe.h"
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include <filesystem>
+
+#include "base/files.h"
+
+namespace throughline {
+namespace {
+
+constexpr size_t kRecipeLimit = size_t{1} << 20;
+
+const SpecInfo* section_info(std::string_view name) {
+  for (const SpecInfo& info : recipe_sections()) {
+    if (info.method == name) return &info;
+  }
+  return nullptr;
+}
+
+std::string known_sections(TrainKind kind) {
+  std::string out;
+  for (const SpecInfo& info : recipe_sections()) {
+    if (info.method == (kind == TrainKind::kSft ? "grpo" : "sft")) continue;
+    out += (out.empty() ? "" : ", ") + info.method;
+  }
+  return out;
+}
+
+// Sections as JSON objects of texts and numbers: what parse_spec_json takes. "task" is a list.
+using Values = Json;
+
+Result<Json> to_json(const toml::node& node, const std::string& place) {
+  if (const auto* value = node.as_string()) return Json(value->get());
+  if (const auto* value = node.as_integer()) return Json(value->get());
+  if (const auto* value = node.as_floating_point()) return Json(value->get());
+  if (const auto* value = node.as_boolean()) return Json(value->get());
+  return Error{"must be a text, a number or a boolean", place, ""};
+}
+
+Result<Json> section_json(const toml::node& node, const std::string& name, const std::string& where) {
+  const toml::table* table = node.as_table();
+  if (table == nullptr) return Error{"\"" + name + "\" must be a section", where, "write [" + name + "]"};
+  Json out = {{"method", name}};
+  for (const auto& [key, value] : *table) {
+    const std::string text(key.str());
+    if (text == "method") return Error{"\"" + name + "\" has no option \"method\"", where, "remove it"};
+    TL_TRY(out[text], to_json(value, where + ": " + name + "." + text));
+  }
+  return out;
+}
+
+Result<Values> read_values(TrainKind kind, std::string_view text, const std::string& where) {
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return Error{std::string(error.description()), where + " line " + std::to_string(error.source().begin.line),
+                 "see https://toml.io for the form"};
+  }
+  Values out = Json::object();
+  out["task"] = Json::array();
+  for (const auto& [key, node] : parsed.table()) {
+    const std::string name(key.str());
+    if (section_info(name) == nullptr) {
+      return Error{"unknown section \"" + name + "\"", where, "sections: " + known_sections(kind)};
+    }
+    if (name != "task") {
+      TL_TRY(out[name], section_json(node, name, where));
+      continue;
+    }
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return Error{"tasks are a list", where, "write [[task]] instead of [task]"};
+    for (const toml::node& task : *list) {
+      TL_TRY(Json section, section_json(task, name, where));
+      out["task"].push_back(std::move(section));
+    }
+  }
+  return out;
+}
+
+// "grpo.group=8", "task.0.spec=iterate_map:steps=8".
+Status override_value(Values& values, const std::string& text) {
+  const std::string where = "--set " + text;
+  const size_t equals = text.find('='), dot = text.find('.');
+  if (equals == std::string::npos || dot == std::string::npos || dot > equals || dot == 0)
+    return Error{"is not of the form section.key=value", where, "for example --set grpo.group=16"};
+  const std::string section = text.substr(0, dot);
+  std::string key = text.substr(dot + 1, equals - dot - 1);
+  const std::string value = text.substr(equals + 1);
+  if (section_info(section) == nullptr) return Error{"unknown section \"" + section + "\"", where, ""};
+  if (section != "task") {
+    if (!values.contains(section)) values[section] = Json{{"method", section}};
+    values[section][key] = value;
+    return {};
+  }
+  const size_t second = key.find('.');
+  const std::string place = key.substr(0, second);
+  const bool is_number = !place.empty() && place.size() < 6 && place.find_first_not_of("0123456789") == place.npos;
+  if (second == std::string::npos || !is_number)
+    return Error{"does not say which task", where, "write task.0." + key + "=" + value};
+  const size_t index = std::stoul(place);
+  key = key.substr(second + 1);
+  if (index > values["task"].size())
+    return Error{"there are only " + std::to_string(values["task"].size()) + " tasks", where, "count from 0"};
+  if (index == values["task"].size()) values["task"].push_back(Json{{"method", "task"}});
+  values["task"][index][key] = value;
+  return {};
+}
+
+TaskSplit split_of(const std::string& text) {
+  return text == "train" ? TaskSplit::kTrain : text == "evaluation" ? TaskSplit::kEvaluation : TaskSplit::kBoth;
+}
+
+std::string absolute(const std::string& path, const std::string& folder) {
+  if (path.empty()) return path;
+  const std::filesystem::path given(path);
+  return (given.is_absolute() ? given : std::filesystem::absolute(std::filesystem::path(folder) / given))
+      .lexically_normal()
+      .string();
+}
+
+GrpoSection grpo_of(const Spec& s) {
+  GrpoSection out;
+  out.prompts = s.integer("prompts"), out.group = s.integer("group"), out.updates = s.integer("updates");
+  out.advantage = s.text("advantage"), out.correction = s.text("correction");
+  out.aggregation = s.text("aggregation"), out.old_logprobs = s.text("old_logprobs");
+  out.zero_variance = s.text("zero_variance"), out.overlong = s.text("overlong");
+  out.clip_low = s.number("clip_low"), out.clip_high = s.number("clip_high"), out.dual_clip = s.number("dual_clip");
+  out.correction_cap = s.number("correction_cap"), out.constant_tokens = s.integer("constant_tokens");
+  out.resample_max = s.integer("resample_max"), out.overlong_penalty = s.number("overlong_penalty"),
+  out.overlong_soft_tokens = s.integer("overlong_soft_tokens");
+  out.format_share = s.number("format_share"), out.kl = s.number("kl"), out.gap_warning = s.number("gap_warning");
+  return out;
+}
+
+void fill(Recipe& out, const Spec& s) {
+  const std::string& name = s.method;
+  if (name == "run") {
+    out.run = {static_cast<uint64_t>(s.integer("seed")), s.integer("steps"), s.boolean("exact"), s.integer("threads")};
+  } else if (name == "model") {
+    out.model = {s.has("path") ? s.text("path") : "", s.has("config") ? s.text("config") : "",
+                 s.has("dtype") ? s.text("dtype") : "", s.boolean("checkpoint_layers")};
+  } else if (name == "lora") {
+    out.lora = {s.integer("rank"), s.number("alpha"), s.text("targets")};
+  } else if (name == "task") {
+    out.tasks.push_back({s.has("spec") ? s.text("spec") : "", s.has("file") ? s.text("file") : "", s.text("profile"),
+                         s.number("weight"), s.has("split") ? split_of(s.text("split")) : s.has("file") ? TaskSplit::kTrain : TaskSplit::kBoth});
+  } else if (name == "rollout") {
+    out.rollout = {s.text("think"),         s.text("kv"),       s.number("temperature"),
+                   s.integer("max_tokens"), s.integer("batch"), s.integer("kv_memory")};
+  } else if (name == "sft") {
+    out.sft = {s.integer("items")};
+  } else if (name == "grpo") {
+    out.grpo = grpo_of(s);
+  } else if (name == "optimizer") {
+    out.optimizer = {s.number("lr"),           s.number("beta1"),     s.number("beta2"),        s.number("epsilon"),
+                     s.number("weight_decay"), s.number("clip_norm"), s.integer("batch_tokens")};
+  } else if (name == "schedule") {
+    out.schedule = {s.text("kind"), s.integer("warmup"), s.number("final_share")};
+  } else if (name == "checkpoint") {
+    out.checkpoint = {s.integer("every"), s.integer("keep")};
+  } else if (name == "evaluation") {
+    out.evaluation = {s.integer("every"), s.integer("items"), s.integer("samples"),
+                      static_cast<uint64_t>(s.integer("seed")), s.number("temperature")};
+  }
+}
+
+// What the ranges of single options cannot say.
+Status check(const Recipe& r, const std::string& where) {
+  if (r.model.path.empty() == r.model.config.empty()) {
+    return Error{r.model.path.empty() ? "says no model" : "says both a model and a config", where + ": model",
+                 "give path = \"DIR\" to start from a checkpoint, or config = \"config.json\" to start from scratch"};
+  }
+  if (r.tasks.empty()) return Error{"has no task", where, "add [[task]] with spec = \"iterate_map\" or file = \"...\""};
+  double train = 0;
+  for (size_t i = 0; i < r.tasks.size(); ++i) {
+    const TaskSection& task = r.tasks[i];
+    if (task.spec.empty() == task.file.empty())
+      return Error{"needs either spec or file", where + ": task " + std::to_string(i), ""};
+    if (task.split != TaskSplit::kEvaluation) train += task.weight;
+  }
+  if (train <= 0) return Error{"has no task to train on", where + ": task", "give one a weight and split = \"both\""};
+  if (r.kind == TrainKind::kSft && !r.model.config.empty() && r.lora.rank > 0)
+    return Error{"a model from scratch has nothing to adapt", where + ": lora.rank", "leave it out"};
+  return {};
+}
+
+bool is_quoted(OptionType type) { return type == OptionType::kText || type == OptionType::kChoice; }
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    char code[8];
+    if (c == '"' || c == '\\') {
+      (out += '\\') += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      std::snprintf(code, sizeof code, "\\u%04X", static_cast<unsigned>(c));
+      out += code;
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
+std::string_view train_kind_name(TrainKind kind) { return kind == TrainKind::kSft ? "sft" : "grpo"; }
+
+std::string Recipe::text() const {
+  std::string out;
+  for (const Spec& section : sections) {
+    const SpecInfo& info = *section_info(section.method);
+    out += (out.empty() ? "" : "\n") + std::string(info.method == "task" ? "[[task]]" : "[" + info.method + "]") + "\n";
+    for (const OptionInfo& option : info.options) {
+      if (!section.has(option.name)) continue;
+      const std::string& value = section.text(option.name);
+      out += option.name + " = " + (is_quoted(option.type) ? quoted(value) : value) + "\n";
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> Recipe::differences(const Recipe& other) const {
+  std::vector<std::string> out;
+  if (sections.size() != other.sections.size()) out.push_back("task");
+  for (size_t i = 0; i < std::min(sections.size(), other.sections.size()); ++i) {
+    const Spec &mine = sections[i], &theirs = other.sections[i];
+    if (mine.method != theirs.method) break;  // another number of tasks: said already
+    for (const OptionInfo& option : section_info(mine.method)->options) {
+      const bool has = mine.has(option.name);
+      if (has != theirs.has(option.name) || (has && mine.text(option.name) != theirs.text(option.name)))
+        out.push_back(mine.method + "." + option.name);
+    }
+  }
+  return out;
+}
+
+Result<Recipe> parse_recipe(TrainKind kind, std::string_view toml, const std::vector<std::string>& overrides,
+                            const std::string& where, const std::string& folder) {
+  TL_TRY(Values values, read_values(kind, toml, where));
+  for (const std::string& text : overrides) TL_TRY_STATUS(override_value(values, text));
+  // Paths are told from here on: an override's relative path is relative to the current folder, the file's to its own.
+  const auto resolve = [&](Json& section, const char* key) {
+    if (!section.contains(key) || !section[key].is_string()) return;
+    const std::string path = section[key].get<std::string>();
+    const std::string said = section["method"].get<std::string>() + "." + key + "=";
+    const bool overridden = std::any_of(overrides.begin(), overrides.end(), [&](const std::string& text) {
+      return text.compare(0, said.size(), said) == 0;
+    });
+    section[key] = absolute(path, overridden ? "" : folder);
+  };
+  Recipe out;
+  out.kind = kind;
+  for (const SpecInfo& info : recipe_sections()) {
+    const std::string& name = info.method;
+    if (name == (kind == TrainKind::kSft ? "grpo" : "sft")) {
+      if (values.contains(name))
+        return Error{"[" + name + "] is of `train " + name + "`", where, "sections: " + known_sections(kind)};
+      continue;
+    }
+    Json sections = name == "task" ? values["task"] : Json::array();
+    if (name != "task") sections.push_back(values.contains(name) ? values[name] : Json{{"method", name}});
+    for (Json& section : sections) {
+      if (name == "model") resolve(section, "path"), resolve(section, "config");
+      if (name == "task") resolve(section, "file");
+      TL_TRY(Spec spec, parse_spec_json(section, {&info, 1}, where));
+      fill(out, spec);
+      out.sections.push_back(std::move(spec));
+    }
+  }
+  TL_TRY_STATUS(check(out, where));
+  return out;
+}
+
+Result<Recipe> load_recipe(TrainKind kind, const std::string& path, const std::vector<std::string>& overrides) {
+  TL_TRY(const std::string text, read_file(path, kRecipeLimit));
+  return parse_recipe(kind, text, overrides, path, std::filesystem::path(path).parent_path().string());
+}
+
+}  // namespace throughline
