@@ -81,10 +81,14 @@ StyledLine fitted(const StyledLine& line, int columns, bool fill) {
   return out;
 }
 
-std::vector<StyledLine> wrap_styled(const std::vector<StyledSpan>& text, int columns, const StyledSpan& gutter) {
+std::vector<StyledLine> wrap_styled(const std::vector<StyledSpan>& text, int columns, const StyledSpan& gutter,
+                                    size_t most_lines) {
   const int room = std::max(2, columns - display_width(gutter.text));
   std::string all;
   std::vector<Letter> letters;
+  size_t bytes = 0;
+  for (const StyledSpan& span : text) bytes += span.text.size();
+  letters.reserve(bytes);
   for (const StyledSpan& span : text) {
     const std::string part = harmless(span.text);
     for (size_t at = 0; at < part.size();) {
@@ -106,7 +110,7 @@ std::vector<StyledLine> wrap_styled(const std::vector<StyledSpan>& text, int col
   };
   size_t from = 0, after_blank = 0;
   int width = 0;
-  for (size_t i = 0; i < letters.size(); ++i) {
+  for (size_t i = 0; i < letters.size() && lines.size() < most_lines; ++i) {
     if (all[letters[i].from] == '\n') {
       emit(from, i);
       from = after_blank = i + 1;
@@ -125,7 +129,7 @@ std::vector<StyledLine> wrap_styled(const std::vector<StyledSpan>& text, int col
     width += letters[i].width;
     if (letters[i].bytes == 1 && all[letters[i].from] == ' ') after_blank = i + 1;
   }
-  if (from < letters.size() || lines.empty()) emit(from, letters.size());
+  if (lines.size() < most_lines && (from < letters.size() || lines.empty())) emit(from, letters.size());
   return lines;
 }
 

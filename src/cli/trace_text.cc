@@ -11,6 +11,10 @@
 namespace throughline {
 namespace {
 
+// A hostile line can name the same text again and again. A trace of a million tokens has 4 MB and some 100,000 lines.
+constexpr size_t kMostLines = 400000;
+constexpr size_t kMostCarriedBytes = size_t{32} << 20;  // of all chunks together
+
 std::string signed_number(double value) { return (value > 0 ? "+" : "") + fit_number(value, value > 0 ? 7 : 8, 3); }
 
 TextStyle style_of(std::string_view verdict) {
@@ -28,21 +32,28 @@ size_t token_from(const TraceLineChunk& chunk, int64_t index) {
   return index == 0 ? 0 : static_cast<size_t>(chunk.token_ends[static_cast<size_t>(index - 1)]);
 }
 
-// The text of `count` tokens that ended just before chunk `end`, checked against `ids`.
-bool text_before(const TraceLine& trace, size_t end, std::span<const int32_t> ids, std::string& out) {
-  size_t left = ids.size();
+// The text of the tokens that ended just before chunk `end`, checked against `ids`; false where it is not known, or
+// longer than `limit_bytes`.
+bool text_before(const TraceLine& trace, size_t end, std::span<const int32_t> ids, size_t limit_bytes,
+                 std::string& out) {
+  std::vector<std::string_view> pieces;  // the last first
+  size_t left = ids.size(), bytes = 0;
   while (left > 0) {
     if (end == 0) return false;
     const TraceLineChunk& chunk = trace.chunks[--end];
-    if (chunk.token_ends.size() != chunk.token_ids.size()) return false;
+    if (chunk.token_ids.empty() || chunk.token_ends.size() != chunk.token_ids.size()) return false;
     const size_t take = std::min(left, chunk.token_ids.size());
-    if (!std::equal(chunk.token_ids.end() - static_cast<int64_t>(take), chunk.token_ids.end(),
+    const auto from = static_cast<int64_t>(chunk.token_ids.size() - take);
+    if (!std::equal(chunk.token_ids.begin() + from, chunk.token_ids.end(),
                     ids.begin() + static_cast<int64_t>(left - take))) {
       return false;
     }
-    out.insert(0, chunk.text.substr(token_from(chunk, static_cast<int64_t>(chunk.token_ids.size() - take))));
+    pieces.push_back(std::string_view(chunk.text).substr(token_from(chunk, from)));
+    bytes += pieces.back().size();
+    if (bytes > limit_bytes) return false;
     left -= take;
   }
+  for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) out += *piece;
   return true;
 }
 
@@ -52,17 +63,22 @@ class TraceRenderer {
 
   TraceText render() {
     add_summary();
-    for (size_t i = 0; i < trace_.chunks.size(); ++i) {
+    for (size_t i = 0; i < trace_.chunks.size() && !full(); ++i) {
       out_.lines.emplace_back();
       out_.chunk_lines.push_back(out_.lines.size());
       add_chunk(i);
     }
+    if (full()) out_.lines.push_back({{TextStyle::kBad, fmt::format("cut here, after {} lines", out_.lines.size())}});
     return std::move(out_);
   }
 
  private:
+  bool full() const { return out_.lines.size() >= kMostLines; }
+
   void add_block(const std::vector<StyledSpan>& text, const StyledSpan& gutter) {
-    for (auto& line : wrap_styled(text, options_.columns, gutter)) out_.lines.push_back(std::move(line));
+    if (full()) return;
+    const size_t room = kMostLines - out_.lines.size();
+    for (auto& line : wrap_styled(text, options_.columns, gutter, room)) out_.lines.push_back(std::move(line));
   }
 
   void add_summary() {
@@ -105,7 +121,8 @@ class TraceRenderer {
 
   void add_carried(size_t index, int64_t head, int64_t tail) {
     const TraceLineChunk& chunk = trace_.chunks[index];
-    const CarriedText carried = carried_text(trace_, index);
+    const CarriedText carried = carried_text(trace_, index, carried_bytes_left_);
+    carried_bytes_left_ -= carried.head.size() + carried.tail.size();
     const auto* const carried_ids = chunk.prompt_ids.data() + chunk.prompt_ids.size() - chunk.carried_tokens;
     const auto add = [&](const char* name, int64_t count, const std::string& text, TextStyle style,
                          const int32_t* ids) {
@@ -148,6 +165,7 @@ class TraceRenderer {
   const TraceLine& trace_;
   const TraceTextOptions& options_;
   TraceText out_;
+  size_t carried_bytes_left_ = kMostCarriedBytes;
 };
 
 // The numbers of a list line; words and the prompt follow.
@@ -155,7 +173,7 @@ constexpr const char* kListForm = "{:>6} {:>6} {:>6} {:>8} {:>9}  ";
 
 }  // namespace
 
-CarriedText carried_text(const TraceLine& trace, size_t index) {
+CarriedText carried_text(const TraceLine& trace, size_t index, size_t limit_bytes) {
   const TraceLineChunk& chunk = trace.chunks[index];
   const std::span<const int32_t> carried(chunk.prompt_ids.data() + chunk.prompt_ids.size() - chunk.carried_tokens,
                                          static_cast<size_t>(chunk.carried_tokens));
@@ -167,9 +185,10 @@ CarriedText carried_text(const TraceLine& trace, size_t index) {
         !std::equal(head.begin(), head.end(), first.token_ids.begin())) {
       return out;
     }
+    if (token_from(first, chunk.head_tokens) > limit_bytes) return out;
     out.head = first.text.substr(0, token_from(first, chunk.head_tokens));
   }
-  out.known = text_before(trace, index, carried.subspan(head.size()), out.tail);
+  out.known = text_before(trace, index, carried.subspan(head.size()), limit_bytes - out.head.size(), out.tail);
   return out;
 }
 

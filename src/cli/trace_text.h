@@ -1,8 +1,8 @@
 // A trace, and a list of traces, as styled lines: chunks, head and tail carried into them, forced tokens. Pure.
 //
 // The text of carried ids is not in the file: it is that of the tokens they were taken from, found where chunks have
-// `token_ends` and the ids agree. Marks do not depend on colour: a gutter names head and tail, forced text stands in
-// ⟪ ⟫ ([[ ]] in ASCII).
+// `token_ends` and the ids agree. What a hostile file makes endless is cut. Marks do not depend on colour: a gutter
+// names head and tail, forced text stands in ⟪ ⟫ ([[ ]] in ASCII).
 #pragma once
 
 #include <string>
@@ -29,11 +29,12 @@ StyledLine trace_list_heading(int columns);
 // One line, `columns` wide.
 StyledLine trace_list_line(const TraceSummary& trace, int columns);
 
-// The texts of the ids that a chunk took over. REQUIRES: chunk < trace.chunks.size()
+// The texts of the ids that a chunk took over; not known where they are longer than the limit.
+// REQUIRES: chunk < trace.chunks.size()
 struct CarriedText {
   bool known = false;
   std::string head, tail;
 };
-CarriedText carried_text(const TraceLine& trace, size_t chunk);
+CarriedText carried_text(const TraceLine& trace, size_t chunk, size_t limit_bytes = size_t{32} << 20);
 
 }  // namespace throughline

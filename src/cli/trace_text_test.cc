@@ -90,6 +90,25 @@ TEST(TraceText, WhatDoesNotAgreeIsShownAsIds) {
   EXPECT_NE(rendered(trace, {.columns = 60}).find("     │ 97 98 99 100\n"), std::string::npos);
 }
 
+TEST(TraceText, AHostileLineIsCut) {
+  TraceLine trace = example();
+  trace.chunks.resize(1);
+  TraceLineChunk& first = trace.chunks[0];
+  first.token_ids = {'x'};
+  first.text = std::string(1 << 20, '\n');
+  first.token_ends = {1 << 20};
+  for (int i = 0; i < 20000; ++i) trace.chunks.push_back(chunk("qx", "x", 1, 0));  // each carries that one token
+  const TraceText text = render_trace(trace, {});
+  EXPECT_EQ(text.lines.size(), 400001u);
+  EXPECT_EQ(plain_text(text.lines.back()), "cut here, after 400000 lines");
+
+  first.token_ids.clear();  // nothing to take from, however far back
+  first.token_ends.clear();
+  first.text.clear();
+  for (TraceLineChunk& later : trace.chunks) later.token_ids.clear();
+  EXPECT_FALSE(carried_text(trace, trace.chunks.size() - 1).known);
+}
+
 TEST(TraceText, AsciiMarks) {
   const std::string out = rendered(example(), {.columns = 60, .ascii = true});
   EXPECT_NE(out.find("-- chunk 1 of 3 -- prompt 1"), std::string::npos);

@@ -118,7 +118,7 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   }
   const cpu::PackedKernels kernels = cpu::packed_kernels();
   cpu::run_tasks(static_cast<int64_t>(tasks.size()),
-                 [&](int64_t i) { kernels.forward(tasks[i], thread_scratch(kernels.forward_floats(tasks[i]))); });
+                 [&](int64_t i) { kernels.forward(tasks[i], thread_scratch(kernels.floats(tasks[i], /*backward=*/false))); });
   return out;
 }
 
@@ -147,7 +147,7 @@ PackedAttentionGrads packed_attention_backward(const at::Tensor& grad_out, const
     task.grad_q = at_element<void>(grads.q, head.q_offset);
     task.grad_k = at_element<void>(grads.k, head.kv_offset);
     task.grad_v = at_element<void>(grads.v, head.kv_offset);
-    kernels.backward(task, thread_scratch(kernels.backward_floats(task)));
+    kernels.backward(task, thread_scratch(kernels.floats(task, /*backward=*/true)));
   });
   return grads;
 }

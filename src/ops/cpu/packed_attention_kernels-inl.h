@@ -21,8 +21,9 @@ using Vec = hn::Vec<FloatTag>;
 
 constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
 constexpr int64_t kRows = kLanes >= 16 ? 8 : 4;  // of a register tile; divides kLanes
-constexpr int64_t kKeys = 128;                   // keys of a tile: with 64 queries, scores take 32 KiB
-constexpr int64_t kQueries = 64;                 // (token, head) pairs of a tile, or one token's heads
+constexpr int64_t kKeys = 128;                   // keys of a tile
+constexpr int64_t kStride = kKeys + 16;          // of rows of that many: a power of two would fall into few cache sets
+constexpr int64_t kQueries = 32;  // (token, head) pairs of a tile, or one token's heads: its scores leave room in L1
 constexpr int32_t kNever = 0x7fffffff;
 constexpr float kNoScore = -3.0e38f;
 constexpr float kHuge = 3.0e38f;
@@ -71,6 +72,29 @@ HWY_NOINLINE void Product(const float* a, int64_t a_row, int64_t a_step, const f
   }
 }
 
+// e^x to about 2 units in the last place for x up to 80 (Cody-Waite reduction, the polynomial of Cephes' expf); 0 below
+// -87.
+HWY_INLINE Vec Exp(Vec x) {
+  const FloatTag d;
+  const IntTag di;
+  const Vec lowest = hn::Set(d, -87.0f);
+  const auto tiny = hn::Lt(x, lowest);
+  const Vec clamped = hn::Max(x, lowest);
+  const auto n = hn::NearestInt(hn::Mul(clamped, hn::Set(d, 1.44269504088896341f)));
+  const Vec whole = hn::ConvertTo(d, n);
+  Vec r = hn::NegMulAdd(whole, hn::Set(d, 0.693359375f), clamped);
+  r = hn::NegMulAdd(whole, hn::Set(d, -2.12194440e-4f), r);
+  Vec p = hn::Set(d, 1.9875691500e-4f);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
+  p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
+  const Vec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
+  return hn::IfThenElseZero(hn::Not(tiny), hn::Mul(p, power));
+}
+
 // ---------------------------------------------------------------- keys and queries in scratch
 
 // What a tile of keys is to a tile of queries.
@@ -87,52 +111,64 @@ struct Scratch {
     used += RoundUp(floats, 16);
     return out;
   }
+  HWY_INLINE uint32_t* Words(int64_t words) { return reinterpret_cast<uint32_t*>(Take(words)); }
 };
 
-struct Workspace {
-  int64_t keys, padded_keys, tiles, queries, width;  // width: head_dim in whole vectors
-  int32_t *place, *evicted_at, *vector_place;        // [padded_keys]; the least place of each vector
+// The keys of a task in the order they are taken.
+struct KeyWorkspace {
+  int64_t count, padded, tiles;
+  int32_t *place, *evicted_at, *vector_place;  // [padded]; the least place of each vector
   KeyTile* tile;
-  float* keys_across;                         // K by tile: [head_dim, kKeys]
-  float* values;                              // forward: V, backward: K; [padded_keys, width]
-  float *query, *scores, *result;             // [queries, width], [queries, kKeys], [queries, width]: out or dq
-  float *highest, *total;                     // [queries]; backward: lse and sum(grad_out * out)
-  float *values_across, *grad, *grad_scores;  // backward only
-  float *grad_k, *grad_v;
-  int64_t floats;  // of all of it
+  int64_t floats;
 
-  Workspace(const PackedTask& task, bool backward, float* memory) {
-    keys = backward || task.order != nullptr ? task.tokens : task.to;
-    padded_keys = RoundUp(keys, kKeys);
-    tiles = padded_keys / kKeys;
-    queries = RoundUp(HWY_MAX(int64_t{1}, kQueries / task.group) * task.group, kRows);
-    width = RoundUp(task.head_dim, kLanes);
+  KeyWorkspace(const PackedTask& task, bool backward, float* memory) {
+    count = backward || task.order != nullptr ? task.tokens : task.to;
+    padded = RoundUp(count, kKeys);
+    tiles = padded / kKeys;
     Scratch scratch{memory};
-    place = reinterpret_cast<int32_t*>(scratch.Take(padded_keys));
-    evicted_at = reinterpret_cast<int32_t*>(scratch.Take(padded_keys));
-    vector_place = reinterpret_cast<int32_t*>(scratch.Take(padded_keys / kLanes));
+    place = reinterpret_cast<int32_t*>(scratch.Take(padded));
+    evicted_at = reinterpret_cast<int32_t*>(scratch.Take(padded));
+    vector_place = reinterpret_cast<int32_t*>(scratch.Take(padded / kLanes));
     tile = reinterpret_cast<KeyTile*>(scratch.Take(tiles * 4));
-    keys_across = scratch.Take(padded_keys * task.head_dim);
-    values = scratch.Take(padded_keys * width);
-    query = scratch.Take(queries * width);
-    scores = scratch.Take(queries * kKeys);
-    result = scratch.Take(queries * width);
-    highest = scratch.Take(queries);
-    total = scratch.Take(queries);
-    if (backward) {
-      values_across = scratch.Take(padded_keys * task.head_dim);
-      grad = scratch.Take(queries * width);
-      grad_scores = scratch.Take(queries * kKeys);
-      grad_k = scratch.Take(padded_keys * width);
-      grad_v = scratch.Take(padded_keys * width);
-    }
     floats = scratch.used;
   }
 };
 
-int64_t ForwardFloats(const PackedTask& task) { return Workspace(task, /*backward=*/false, nullptr).floats; }
+HWY_INLINE int64_t TileTokens(const PackedTask& task) { return HWY_MAX(int64_t{1}, kQueries / task.group); }
+HWY_INLINE int64_t TileQueries(const PackedTask& task) { return RoundUp(TileTokens(task) * task.group, kRows); }
 
-int64_t BackwardFloats(const PackedTask& task) { return Workspace(task, /*backward=*/true, nullptr).floats; }
+struct Workspace {
+  KeyWorkspace keys;
+  int64_t queries, width;          // width: head_dim in whole vectors
+  float* keys_across;              // K by tile: [head_dim, kStride]
+  float* values;                   // forward: V, backward: K; [padded keys, width]
+  float *query, *scores, *result;  // [queries, width], [queries, kStride], [queries, width]: out or dq
+  float *highest,
+      *total;  // [queries] and, by lane, [queries, kLanes]; backward: lse and sum(grad_out * out), [queries]
+  float *values_across, *grad, *grad_scores;  // backward only
+  float *grad_k, *grad_v;
+  int64_t floats;  // of all of it
+
+  Workspace(const PackedTask& task, bool backward, float* memory)
+      : keys(task, backward, memory), queries(TileQueries(task)), width(RoundUp(task.head_dim, kLanes)) {
+    Scratch scratch{memory, keys.floats};
+    keys_across = scratch.Take(keys.tiles * kStride * task.head_dim);
+    values = scratch.Take(keys.padded * width);
+    query = scratch.Take(queries * width);
+    scores = scratch.Take(queries * kStride);
+    result = scratch.Take(queries * width);
+    highest = scratch.Take(queries);
+    total = scratch.Take(queries * kLanes);
+    if (backward) {
+      values_across = scratch.Take(keys.tiles * kStride * task.head_dim);
+      grad = scratch.Take(queries * width);
+      grad_scores = scratch.Take(queries * kStride);
+      grad_k = scratch.Take(keys.padded * width);
+      grad_v = scratch.Take(keys.padded * width);
+    }
+    floats = scratch.used;
+  }
+};
 
 // A row of head_dim elements into fp32, zeros up to whole vectors, times `scale`.
 template <class T>
@@ -158,13 +194,13 @@ HWY_INLINE void SetZero(float* out, int64_t floats) {
   for (int64_t i = 0; i < floats; i += kLanes) hn::Store(hn::Zero(d), d, out + i);
 }
 
-HWY_INLINE void PlaceKeys(const PackedTask& task, const Workspace& w) {
-  for (int64_t j = 0; j < w.padded_keys; ++j) {
-    const int32_t place = j >= w.keys ? kNever : task.order != nullptr ? task.order[j] : static_cast<int32_t>(j);
+HWY_INLINE void PlaceKeys(const PackedTask& task, const KeyWorkspace& w) {
+  for (int64_t j = 0; j < w.padded; ++j) {
+    const int32_t place = j >= w.count ? kNever : task.order != nullptr ? task.order[j] : static_cast<int32_t>(j);
     w.place[j] = place;
-    w.evicted_at[j] = j >= w.keys || task.evicted_at == nullptr ? kNever : task.evicted_at[place];
+    w.evicted_at[j] = j >= w.count || task.evicted_at == nullptr ? kNever : task.evicted_at[place];
   }
-  for (int64_t j = 0; j < w.padded_keys; j += kLanes) {
+  for (int64_t j = 0; j < w.padded; j += kLanes) {
     int32_t least = kNever;
     for (int64_t i = j; i < j + kLanes; ++i) least = HWY_MIN(least, w.place[i]);
     w.vector_place[j / kLanes] = least;
@@ -183,19 +219,19 @@ HWY_INLINE void PlaceKeys(const PackedTask& task, const Workspace& w) {
 
 // Rows of K or V in the order of w.place: by tile across (elements first), and along, each if not null.
 template <class T>
-HWY_NOINLINE void TakeKeys(const PackedTask& task, const Workspace& w, const T* from, float* across, float* along,
-                           float* spare_row) {
+HWY_NOINLINE void TakeKeys(const PackedTask& task, const KeyWorkspace& w, int64_t width, const T* from, float* across,
+                           float* along, float* spare_row) {
   const int64_t head_dim = task.head_dim;
-  for (int64_t j = 0; j < w.padded_keys; ++j) {
-    float* wide = along != nullptr ? along + j * w.width : spare_row;
-    if (j < w.keys) {
+  for (int64_t j = 0; j < w.padded; ++j) {
+    float* wide = along != nullptr ? along + j * width : spare_row;
+    if (j < w.count) {
       Widen(from + w.place[j] * task.kv_stride, head_dim, 1.0f, wide);
     } else {
-      SetZero(wide, w.width);
+      SetZero(wide, width);
     }
     if (across == nullptr) continue;
-    float* column = across + j / kKeys * kKeys * head_dim + j % kKeys;
-    for (int64_t i = 0; i < head_dim; ++i) column[i * kKeys] = wide[i];
+    float* column = across + j / kKeys * kStride * head_dim + j % kKeys;
+    for (int64_t i = 0; i < head_dim; ++i) column[i * kStride] = wide[i];
   }
 }
 
@@ -219,7 +255,7 @@ struct Sight {
   bool partly = false;  // some query does not see some key of these
 };
 
-HWY_INLINE Sight Look(const Workspace& w, int64_t tile, int64_t from, int64_t to) {
+HWY_INLINE Sight Look(const KeyWorkspace& w, int64_t tile, int64_t from, int64_t to) {
   Sight out;
   const KeyTile& t = w.tile[tile];
   if (t.first_place >= to || t.last_eviction <= from) return out;
@@ -231,7 +267,7 @@ HWY_INLINE Sight Look(const Workspace& w, int64_t tile, int64_t from, int64_t to
 }
 
 // Lanes of the keys at j.. that the query of token t sees.
-HWY_INLINE hn::Mask<FloatTag> Seen(const Workspace& w, int64_t j, int64_t t) {
+HWY_INLINE hn::Mask<FloatTag> Seen(const KeyWorkspace& w, int64_t j, int64_t t) {
   const IntTag di;
   const auto token = hn::Set(di, static_cast<int32_t>(t));
   const auto begun = hn::Not(hn::Gt(hn::Load(di, w.place + j), token));
@@ -240,74 +276,93 @@ HWY_INLINE hn::Mask<FloatTag> Seen(const Workspace& w, int64_t j, int64_t t) {
 
 // ---------------------------------------------------------------- forward
 
-// One query's scores of a tile to weights relative to the highest so far; what came before is scaled to match.
-HWY_INLINE void SoftmaxStep(const Workspace& w, int64_t tile, const Sight& sight, int64_t t, int64_t query) {
+// What a query has summed so far, made relative to a new highest score.
+HWY_INLINE void RaiseHighest(float* highest, float* total, float* result, int64_t width, Vec raised) {
   const FloatTag d;
-  float* scores = w.scores + query * kKeys;
-  const Vec unseen = hn::Set(d, kUnseen);
-  Vec highest = hn::Set(d, w.highest[query]);
+  const float top = hn::GetLane(raised);
+  if (top == *highest) return;
+  const Vec keep = Exp(hn::Sub(hn::Set(d, *highest), raised));
+  for (int64_t i = 0; i < width; i += kLanes) hn::Store(hn::Mul(hn::Load(d, result + i), keep), d, result + i);
+  hn::Store(hn::Mul(hn::Load(d, total), keep), d, total);
+  *highest = top;
+}
+
+// Sums over weights to outputs and lse.
+template <class T>
+HWY_INLINE void StoreOutputs(const PackedTask& task, int64_t from, int64_t queries, const float* result, int64_t width,
+                             const float* highest, const float* total) {
+  for (int64_t i = 0; i < queries; ++i) {
+    const int64_t t = from + i / task.group, h = i % task.group;
+    const float sum = hn::GetLane(hn::SumOfLanes(FloatTag(), hn::Load(FloatTag(), total + i * kLanes)));
+    Narrow(result + i * width, task.head_dim, 1.0f / sum,
+           static_cast<T*>(task.out) + t * task.q_stride + h * task.head_dim);
+    if (task.lse != nullptr) task.lse[t * task.lse_stride + h] = highest[i] + logf(sum);
+  }
+}
+
+// What a query has summed so far.
+struct QuerySums {
+  float *scores, *result, *highest, *total;
+};
+
+// One query's scores of a tile, times `scale`, to weights relative to the highest so far; what came before is made to
+// match.
+HWY_INLINE void SoftmaxStep(const KeyWorkspace& keys, int64_t tile, const Sight& sight, float scale, int64_t t,
+                            int64_t width, const QuerySums& query) {
+  const FloatTag d;
+  const Vec unseen = hn::Set(d, kUnseen), factor = hn::Set(d, scale);
+  Vec highest = hn::Set(d, *query.highest);
   for (int64_t n = 0; n < sight.vectors; ++n) {
-    Vec score = hn::Load(d, scores + n * kLanes);
-    if (sight.partly) {
-      score = hn::IfThenElse(Seen(w, tile * kKeys + n * kLanes, t), score, unseen);
-      hn::Store(score, d, scores + n * kLanes);
-    }
+    Vec score = hn::Mul(hn::Load(d, query.scores + n * kLanes), factor);
+    if (sight.partly) score = hn::IfThenElse(Seen(keys, tile * kKeys + n * kLanes, t), score, unseen);
+    hn::Store(score, d, query.scores + n * kLanes);
     highest = hn::Max(highest, score);
   }
   highest = hn::MaxOfLanes(d, highest);
-  Vec total = hn::Zero(d);
+  RaiseHighest(query.highest, query.total, query.result, width, highest);
+  Vec total = hn::Load(d, query.total);
   for (int64_t n = 0; n < sight.vectors; ++n) {
-    const Vec weight = hn::Exp(d, hn::Sub(hn::Load(d, scores + n * kLanes), highest));
-    hn::Store(weight, d, scores + n * kLanes);
+    const Vec weight = Exp(hn::Sub(hn::Load(d, query.scores + n * kLanes), highest));
+    hn::Store(weight, d, query.scores + n * kLanes);
     total = hn::Add(total, weight);
   }
-  const float top = hn::GetLane(highest);
-  if (top != w.highest[query]) {
-    const Vec keep = hn::Exp(d, hn::Sub(hn::Set(d, w.highest[query]), highest));
-    float* result = w.result + query * w.width;
-    for (int64_t i = 0; i < w.width; i += kLanes) hn::Store(hn::Mul(hn::Load(d, result + i), keep), d, result + i);
-    w.total[query] *= hn::GetLane(keep);
-    w.highest[query] = top;
+  hn::Store(total, d, query.total);
+}
+
+// The softmax of a tile of queries.
+template <class AnyWorkspace>
+HWY_INLINE void SoftmaxTile(const PackedTask& task, const AnyWorkspace& w, int64_t tile, const Sight& sight,
+                            float scale, int64_t from, int64_t queries) {
+  for (int64_t i = 0; i < queries; ++i) {
+    const QuerySums query{w.scores + i * kStride, w.result + i * w.width, w.highest + i, w.total + i * kLanes};
+    SoftmaxStep(w.keys, tile, sight, scale, from + i / task.group, w.width, query);
   }
-  w.total[query] += hn::GetLane(hn::SumOfLanes(d, total));
 }
 
 template <class T>
 HWY_INLINE void ForwardAs(const PackedTask& task, float* scratch) {
   const Workspace w(task, /*backward=*/false, scratch);
-  const int64_t step = HWY_MAX(int64_t{1}, kQueries / task.group);
-  PlaceKeys(task, w);
-  TakeKeys(task, w, static_cast<const T*>(task.k), w.keys_across, nullptr, w.query);
-  TakeKeys<T>(task, w, static_cast<const T*>(task.v), nullptr, w.values, nullptr);
+  const int64_t step = TileTokens(task);
+  PlaceKeys(task, w.keys);
+  TakeKeys(task, w.keys, w.width, static_cast<const T*>(task.k), w.keys_across, nullptr, w.query);
+  TakeKeys<T>(task, w.keys, w.width, static_cast<const T*>(task.v), nullptr, w.values, nullptr);
   for (int64_t from = task.from; from < task.to; from += step) {
     const int64_t to = HWY_MIN(task.to, from + step), queries = (to - from) * task.group;
     const int64_t rows = RoundUp(queries, kRows);
     TakeQueries(task, w, static_cast<const T*>(task.q), from, to, task.scale, w.query);
     SetZero(w.result, rows * w.width);
-    for (int64_t i = 0; i < rows; ++i) w.highest[i] = kNoScore, w.total[i] = 0;
-    for (int64_t tile = 0; tile < w.tiles; ++tile) {
-      const Sight sight = Look(w, tile, from, to);
+    for (int64_t i = 0; i < rows; ++i) w.highest[i] = kNoScore;
+    SetZero(w.total, rows * kLanes);
+    for (int64_t tile = 0; tile < w.keys.tiles; ++tile) {
+      const Sight sight = Look(w.keys, tile, from, to);
       if (sight.vectors == 0) continue;
-      Product(w.query, w.width, 1, w.keys_across + tile * kKeys * task.head_dim, kKeys, task.head_dim, w.scores, kKeys,
-              rows, sight.vectors, /*add=*/false);
-      for (int64_t i = 0; i < queries; ++i) SoftmaxStep(w, tile, sight, from + i / task.group, i);
-      Product(w.scores, kKeys, 1, w.values + tile * kKeys * w.width, w.width, sight.vectors * kLanes, w.result, w.width,
-              rows, w.width / kLanes, /*add=*/true);
+      Product(w.query, w.width, 1, w.keys_across + tile * kStride * task.head_dim, kStride, task.head_dim, w.scores,
+              kStride, rows, sight.vectors, /*add=*/false);
+      SoftmaxTile(task, w, tile, sight, /*scale=*/1.0f, from, queries);  // the queries were scaled
+      Product(w.scores, kStride, 1, w.values + tile * kKeys * w.width, w.width, sight.vectors * kLanes, w.result,
+              w.width, rows, w.width / kLanes, /*add=*/true);
     }
-    for (int64_t i = 0; i < queries; ++i) {
-      const int64_t t = from + i / task.group, h = i % task.group;
-      Narrow(w.result + i * w.width, task.head_dim, 1.0f / w.total[i],
-             static_cast<T*>(task.out) + t * task.q_stride + h * task.head_dim);
-      if (task.lse != nullptr) task.lse[t * task.lse_stride + h] = w.highest[i] + logf(w.total[i]);
-    }
-  }
-}
-
-void Forward(const PackedTask& task, float* scratch) {
-  if (task.bf16) {
-    ForwardAs<uint16_t>(task, scratch);
-  } else {
-    ForwardAs<float>(task, scratch);
+    StoreOutputs<T>(task, from, queries, w.result, w.width, w.highest, w.total);
   }
 }
 
@@ -316,87 +371,93 @@ void Forward(const PackedTask& task, float* scratch) {
 // One query's scores to probabilities p and, in grad_scores, p * (dp - sum(grad_out * out)).
 HWY_INLINE void GradStep(const Workspace& w, int64_t tile, const Sight& sight, int64_t t, int64_t query) {
   const FloatTag d;
-  float *scores = w.scores + query * kKeys, *grads = w.grad_scores + query * kKeys;
+  float *scores = w.scores + query * kStride, *grads = w.grad_scores + query * kStride;
   const Vec lse = hn::Set(d, w.highest[query]), along = hn::Set(d, w.total[query]);
   for (int64_t n = 0; n < sight.vectors; ++n) {
-    Vec weight = hn::Exp(d, hn::Sub(hn::Load(d, scores + n * kLanes), lse));
-    if (sight.partly) weight = hn::IfThenElseZero(Seen(w, tile * kKeys + n * kLanes, t), weight);
+    Vec weight = Exp(hn::Sub(hn::Load(d, scores + n * kLanes), lse));
+    if (sight.partly) weight = hn::IfThenElseZero(Seen(w.keys, tile * kKeys + n * kLanes, t), weight);
     hn::Store(weight, d, scores + n * kLanes);
     hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, grads + n * kLanes), along)), d, grads + n * kLanes);
   }
 }
 
-// lse and sum(grad_out * out) of the tile's queries; what pads the tile gets probability 0.
+// lse and sum(grad_out * out) of a tile's queries; what pads the tile gets probability 0.
 template <class T>
-HWY_INLINE void TakeSums(const PackedTask& task, const Workspace& w, int64_t from, int64_t to) {
+HWY_INLINE void TakeSums(const PackedTask& task, int64_t from, int64_t to, int64_t rows, float* lse, float* along) {
   const FloatTag d;
   int64_t i = 0;
   for (int64_t t = from; t < to; ++t) {
     for (int64_t h = 0; h < task.group; ++h, ++i) {
-      const T* out = static_cast<const T*>(task.out_read) + t * task.q_stride + h * task.head_dim;
+      const int64_t at = t * task.q_stride + h * task.head_dim;
+      const T *out = static_cast<const T*>(task.out_read) + at, *grad = static_cast<const T*>(task.grad_out) + at;
       Vec sum = hn::Zero(d);
       for (int64_t e = 0; e < task.head_dim; e += kLanes) {
-        const Vec value = row::load_floats(out + e, static_cast<size_t>(task.head_dim - e));
-        sum = hn::MulAdd(value, hn::Load(d, w.grad + i * w.width + e), sum);
+        const size_t left = static_cast<size_t>(task.head_dim - e);
+        sum = hn::MulAdd(row::load_floats(out + e, left), row::load_floats(grad + e, left), sum);
       }
-      w.highest[i] = task.lse_read[t * task.lse_stride + h];
-      w.total[i] = hn::GetLane(hn::SumOfLanes(d, sum));
+      lse[i] = task.lse_read[t * task.lse_stride + h];
+      along[i] = hn::GetLane(hn::SumOfLanes(d, sum));
     }
   }
-  for (; i < w.queries; ++i) w.highest[i] = kHuge, w.total[i] = 0;
+  for (; i < rows; ++i) lse[i] = kHuge, along[i] = 0;
+}
+
+template <class T>
+HWY_INLINE void StoreQueryGrads(const PackedTask& task, int64_t from, int64_t queries, const float* grads,
+                                int64_t width) {
+  for (int64_t i = 0; i < queries; ++i) {
+    T* grad = static_cast<T*>(task.grad_q) + (from + i / task.group) * task.q_stride + i % task.group * task.head_dim;
+    Narrow(grads + i * width, task.head_dim, task.scale, grad);
+  }
+}
+
+template <class T>
+HWY_INLINE void StoreKeyGrads(const PackedTask& task, const KeyWorkspace& keys, const float* grad_k,
+                              const float* grad_v, int64_t width, float k_scale) {
+  for (int64_t j = 0; j < keys.count; ++j) {
+    const int64_t at = keys.place[j] * task.kv_stride;
+    Narrow(grad_k + j * width, task.head_dim, k_scale, static_cast<T*>(task.grad_k) + at);
+    Narrow(grad_v + j * width, task.head_dim, 1.0f, static_cast<T*>(task.grad_v) + at);
+  }
 }
 
 template <class T>
 HWY_INLINE void BackwardAs(const PackedTask& task, float* scratch) {
   const Workspace w(task, /*backward=*/true, scratch);
-  const int64_t step = HWY_MAX(int64_t{1}, kQueries / task.group), vectors = w.width / kLanes;
-  PlaceKeys(task, w);
-  TakeKeys(task, w, static_cast<const T*>(task.k), w.keys_across, w.values, nullptr);
-  TakeKeys<T>(task, w, static_cast<const T*>(task.v), w.values_across, nullptr, w.query);
-  SetZero(w.grad_k, w.padded_keys * w.width);
-  SetZero(w.grad_v, w.padded_keys * w.width);
+  const int64_t step = TileTokens(task), vectors = w.width / kLanes;
+  PlaceKeys(task, w.keys);
+  TakeKeys(task, w.keys, w.width, static_cast<const T*>(task.k), w.keys_across, w.values, nullptr);
+  TakeKeys<T>(task, w.keys, w.width, static_cast<const T*>(task.v), w.values_across, nullptr, w.query);
+  SetZero(w.grad_k, w.keys.padded * w.width);
+  SetZero(w.grad_v, w.keys.padded * w.width);
   for (int64_t from = 0; from < task.tokens; from += step) {
     const int64_t to = HWY_MIN(task.tokens, from + step), queries = (to - from) * task.group;
     const int64_t rows = RoundUp(queries, kRows);
     TakeQueries(task, w, static_cast<const T*>(task.q), from, to, task.scale, w.query);
     TakeQueries(task, w, static_cast<const T*>(task.grad_out), from, to, 1.0f, w.grad);
-    TakeSums<T>(task, w, from, to);
+    TakeSums<T>(task, from, to, rows, w.highest, w.total);
     SetZero(w.result, rows * w.width);
-    for (int64_t tile = 0; tile < w.tiles; ++tile) {
-      const Sight sight = Look(w, tile, from, to);
+    for (int64_t tile = 0; tile < w.keys.tiles; ++tile) {
+      const Sight sight = Look(w.keys, tile, from, to);
       if (sight.vectors == 0) continue;
-      const int64_t keys = sight.vectors * kLanes, across = tile * kKeys * task.head_dim,
+      const int64_t keys = sight.vectors * kLanes, across = tile * kStride * task.head_dim,
                     along = tile * kKeys * w.width;
-      Product(w.query, w.width, 1, w.keys_across + across, kKeys, task.head_dim, w.scores, kKeys, rows, sight.vectors,
+      Product(w.query, w.width, 1, w.keys_across + across, kStride, task.head_dim, w.scores, kStride, rows,
+              sight.vectors,
               /*add=*/false);
-      Product(w.grad, w.width, 1, w.values_across + across, kKeys, task.head_dim, w.grad_scores, kKeys, rows,
+      Product(w.grad, w.width, 1, w.values_across + across, kStride, task.head_dim, w.grad_scores, kStride, rows,
               sight.vectors, /*add=*/false);
       for (int64_t i = 0; i < rows; ++i) GradStep(w, tile, sight, from + i / task.group, i);
-      Product(w.scores, 1, kKeys, w.grad, w.width, rows, w.grad_v + along, w.width, keys, vectors, /*add=*/true);
-      Product(w.grad_scores, 1, kKeys, w.query, w.width, rows, w.grad_k + along, w.width, keys, vectors, /*add=*/true);
-      Product(w.grad_scores, kKeys, 1, w.values + along, w.width, keys, w.result, w.width, rows, vectors, /*add=*/true);
+      Product(w.scores, 1, kStride, w.grad, w.width, rows, w.grad_v + along, w.width, keys, vectors, /*add=*/true);
+      Product(w.grad_scores, 1, kStride, w.query, w.width, rows, w.grad_k + along, w.width, keys, vectors,
+              /*add=*/true);
+      Product(w.grad_scores, kStride, 1, w.values + along, w.width, keys, w.result, w.width, rows, vectors,
+              /*add=*/true);
     }
-    for (int64_t i = 0; i < queries; ++i) {
-      T* grad = static_cast<T*>(task.grad_q) + (from + i / task.group) * task.q_stride + i % task.group * task.head_dim;
-      Narrow(w.result + i * w.width, task.head_dim, task.scale, grad);
-    }
+    StoreQueryGrads<T>(task, from, queries, w.result, w.width);
   }
-  for (int64_t j = 0; j < w.keys; ++j) {
-    const int64_t at = w.place[j] * task.kv_stride;
-    Narrow(w.grad_k + j * w.width, task.head_dim, 1.0f, static_cast<T*>(task.grad_k) + at);
-    Narrow(w.grad_v + j * w.width, task.head_dim, 1.0f, static_cast<T*>(task.grad_v) + at);
-  }
+  StoreKeyGrads<T>(task, w.keys, w.grad_k, w.grad_v, w.width, /*k_scale=*/1.0f);  // the queries were scaled
 }
-
-void Backward(const PackedTask& task, float* scratch) {
-  if (task.bf16) {
-    BackwardAs<uint16_t>(task, scratch);
-  } else {
-    BackwardAs<float>(task, scratch);
-  }
-}
-
-PackedKernels Kernels() { return {ForwardFloats, BackwardFloats, Forward, Backward}; }
 
 }  // namespace throughline::ops::cpu::packed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

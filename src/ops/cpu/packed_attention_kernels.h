@@ -1,10 +1,10 @@
 // The vector kernels of training's attention on the CPU: one KV head of one row, its group's query heads together.
 //
 // Internal to ops. Tiles of (token, query head) pairs meet tiles of keys; everything in between is five small matrix
-// products in fp32 registers and an exponential. Keys may be taken in any order (softmax does not mind): ordered by
-// when they were evicted, whole tiles are out of a query tile's sight and cost nothing. Every number is the same
-// sequence of roundings however a row's queries are cut over calls of `forward`. Threads: pure functions of their
-// arguments.
+// products and an exponential: in fp32, or for bf16 rows in pairs of bf16 where the machine multiplies those. Keys may
+// be taken in any order (softmax does not mind): ordered by when they were evicted, whole tiles are out of a query
+// tile's sight and cost nothing. Every number is the same sequence of roundings however a row's queries are cut over
+// calls of `forward`. Threads: pure functions of their arguments.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,7 @@ struct PackedTask {
 };
 
 struct PackedKernels {
-  int64_t (*forward_floats)(const PackedTask& task);  // scratch, 64-byte aligned
-  int64_t (*backward_floats)(const PackedTask& task);
+  int64_t (*floats)(const PackedTask& task, bool backward);  // of scratch, 64-byte aligned
   void (*forward)(const PackedTask& task, float* scratch);
   void (*backward)(const PackedTask& task, float* scratch);
 };
