@@ -76,14 +76,14 @@ all_end() {
 # What a step's line holds besides times and memory.
 steps_of() { sed -E 's/,"(tokens_per_s|peak_rss_mib|[a-z]+_s(_start)?)":[^,}]*//g' "$1/metrics.jsonl"; }
 
-# Fast mode: the same loss curve up to rounding, which training from scratch amplifies over its steps.
+# Fast mode: the same loss curve, within 0.1% (measured: 0.001%).
 expect 0 "$binary" train sft warm.toml --run-dir alone
 processes 2 "$binary" train sft warm.toml --run-dir together
 all_end 0
 [[ ! -s out.1 ]] || fail "rank 1 prints: $(head -n 3 out.1)"
 losses() { sed -E 's/.*"loss":([0-9.e-]+).*/\1/' "$1/metrics.jsonl"; }
 paste <(losses alone) <(losses together) | awk '
-  { difference = $1 > $2 ? $1 - $2 : $2 - $1; if (difference > 0.02 * $1) { print "step " NR ": loss " $1 " alone, " $2 " together"; exit 1 } }
+  { difference = $1 > $2 ? $1 - $2 : $2 - $1; if (difference > 0.001 * $1) { print "step " NR ": loss " $1 " alone, " $2 " together"; exit 1 } }
   END { if (NR != 40) { print NR " steps"; exit 1 } }' || fail "other loss curves"
 
 # --exact: the same bits. 2 processes; and 3, of which two steps, then 1 process goes on.
