@@ -39,9 +39,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto too_slow = [&] {
     return best > kInputLimitNs || (best > kSmallInputNs && best / (first.steps + 1) > kStepLimitNs);
   };
-  // A slow run may be the machine's doing: measure again. Every 16th input is graded twice to see that it repeats.
+  // Every 16th input is graded twice to see that it repeats.
   const bool twice = size % 16 == 0;
-  for (int attempt = 0; attempt < 3 && (too_slow() || (attempt == 1 && twice)); ++attempt) {
+  for (int attempt = 0; attempt < kAttempts && (too_slow() || (attempt == 1 && twice)); ++attempt) {
     const int64_t start = thread_time_ns();
     const Grade grade = throughline::answer::grade(profile, gold, response);
     const int64_t spent = thread_time_ns() - start;

@@ -38,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     text.remove_prefix(1);
   }
   int64_t best = INT64_MAX;
-  for (int attempt = 0; attempt < 3 && best > kInputLimitNs; ++attempt) {  // slow once may be the machine's doing
+  for (int attempt = 0; attempt < kAttempts && best > kInputLimitNs; ++attempt) {
     const int64_t start = thread_time_ns();
     Steps steps(kBudget);
     const Tree tree = parse_answer(text, options, &steps);

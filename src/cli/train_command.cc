@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <thread>
 
 #include "base/files.h"
 #include "cli/interrupt.h"
@@ -22,6 +24,7 @@ namespace {
 struct Options {
   std::string recipe, run_dir;
   int64_t max_steps = 0, checkpoint_every = -1, seed = -1;
+  double lost_after_s = 60;
   bool resume = false, exact = false;
   std::vector<std::string> overrides;
 
@@ -67,7 +70,12 @@ Result<int> run(TrainKind kind, const Options& options) {
   train_options.stop = interrupted;
   train_options.say = [](const std::string& text) { fmt::print(stderr, "throughline: {}\n", text); };
   TL_TRY(const Launch launch, launch_from_environment());
+  int64_t& threads = train_options.recipe.run.threads;
+  if (launch.world > 1 && threads == 0) {  // the processes of a machine share its cores
+    threads = std::max<int64_t>(1, std::thread::hardware_concurrency() / static_cast<unsigned>(launch.local_world));
+  }
   ProcessGroupOptions group_options;
+  group_options.lost_after_s = options.lost_after_s;
   group_options.on_lost = [](const Error& error) {  // the others cannot go on either: checkpoints are what is left
     fmt::print(stderr, "throughline: {}\n", error.line());
     std::_Exit(1);
@@ -108,6 +116,11 @@ void add_kind(CLI::App& train, TrainKind kind, const char* help, int* exit_statu
   command->add_flag("--exact", options->exact, "sampler and trainer agree bit for bit (slower)");
   command->add_option("--seed", options->seed, "of prompts and draws (default: run.seed)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 39));
+  command
+      ->add_option("--lost-after", options->lost_after_s,
+                   "seconds until a silent process is lost (docs/distributed.md)")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
   command->add_option("--set", options->overrides, "section.key=value; may be given several times")
       ->allow_extra_args(false);
   command->footer("Recipe options: `throughline help recipe`, docs/training.md.");

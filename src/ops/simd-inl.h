@@ -74,9 +74,13 @@ HWY_INLINE void store_floats(FloatVec v, T* HWY_RESTRICT p, size_t count) {
 HWY_INLINE FloatVec round_to(FloatVec v, const float*) { return v; }
 
 HWY_INLINE FloatVec round_to(FloatVec v, const uint16_t*) {
-  HWY_ALIGN uint16_t buffer[HWY_MAX_BYTES / sizeof(float)];
-  store_floats(v, buffer);
-  return load_floats(buffer);
+  const FloatTag df;
+  const hn::RebindToUnsigned<FloatTag> du32;
+  const auto bits = hn::BitCast(du32, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du32, 1));
+  const auto rounded = hn::And(hn::Add(bits, hn::Add(odd, hn::Set(du32, 0x7FFF))), hn::Set(du32, 0xFFFF0000u));
+  const auto is_nan = hn::RebindMask(du32, hn::IsNaN(v));
+  return hn::BitCast(df, hn::IfThenElse(is_nan, hn::Set(du32, 0x7FC00000u), rounded));
 }
 
 HWY_INLINE float sum_of_lanes(FloatVec v) { return hn::GetLane(hn::SumOfLanes(FloatTag(), v)); }

@@ -84,6 +84,24 @@ std::vector<std::vector<MicroBatch>> DataParallel::own_batches(std::span<const T
   return out;
 }
 
+Result<std::vector<double>> DataParallel::sum(std::span<const TrainRow> rows, int64_t numbers,
+                                              const AddNumbers& add) const {
+  FixedOrderSum exact_sum(shares_, numbers, at::kDouble, group_->rank(), group_->world());
+  at::Tensor total = at::zeros({numbers}, at::kDouble);
+  for (const auto& share : own_batches(rows)) {
+    const at::Tensor of_share = at::zeros({numbers}, at::kDouble);
+    for (const MicroBatch& batch : share) add(batch, of_share.mutable_data_ptr<double>());
+    if (exact_) {
+      exact_sum.add(of_share);
+    } else {
+      total.add_(of_share);
+    }
+  }
+  TL_TRY_STATUS(exact_ ? exact_sum.finish(*group_, total) : group_->all_reduce(total, Reduce::kSum));
+  const double* sums = total.const_data_ptr<double>();
+  return std::vector<double>(sums, sums + numbers);
+}
+
 Status DataParallel::sum_exactly(Updater& updater, const std::vector<std::vector<MicroBatch>>& batches,
                                  const StepTotals& totals, TokenSums& sums) {
   Trainable& trainable = updater.trainable();

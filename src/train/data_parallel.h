@@ -9,6 +9,7 @@
 // Errors are those of the group (a lost rank). Not thread-safe.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -41,6 +42,10 @@ class DataParallel {
 
   // The micro-batches of this process, a list for each of its shares (of which some may be empty).
   std::vector<std::vector<MicroBatch>> own_batches(std::span<const TrainRow> rows) const;
+
+  // Numbers summed over all micro-batches of all processes: `add` adds one micro-batch's. Exact runs: 1 process's bits.
+  using AddNumbers = std::function<void(const MicroBatch& batch, double* sums)>;
+  Result<std::vector<double>> sum(std::span<const TrainRow> rows, int64_t numbers, const AddNumbers& add) const;
 
   // accumulate() over the own micro-batches, sums, norm, update, gather. `rows` and `totals` are those of the whole
   // optimizer step, the same in every process.

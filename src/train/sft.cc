@@ -1,7 +1,5 @@
 #include "train/sft.h"
 
-#include <ATen/ops/zeros.h>
-
 #include <cmath>
 #include <limits>
 
@@ -88,19 +86,17 @@ Result<StepMetrics> sft_step(TrainRun& run) {
 
 Result<double> held_out_loss(const TrainRun& run, std::span<const TrainItem> items) {
   TL_TRY(const SftBatch batch, batch_of(run, items));
-  at::Tensor sums = at::zeros({2}, at::kDouble);  // of -log-probs, of tokens
-  double* sum = sums.mutable_data_ptr<double>();
-  for (const MicroBatch& rows : run.own_batches(batch.rows)) {
+  const auto add = [&](const MicroBatch& rows, double* sums) {  // of -log-probs, of tokens
     for (const auto& row : run.updater->logprobs(rows)) {
       for (const float value : row) {
         if (std::isnan(value)) continue;
-        sum[0] -= value;
-        ++sum[1];
+        sums[0] -= value;
+        ++sums[1];
       }
     }
-  }
-  TL_TRY_STATUS(run.parallel->group().all_reduce(sums, Reduce::kSum));
-  return sum[1] > 0 ? sum[0] / sum[1] : std::numeric_limits<double>::quiet_NaN();
+  };
+  TL_TRY(const auto sums, run.parallel->sum(batch.rows, 2, add));
+  return sums[1] > 0 ? sums[0] / sums[1] : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace throughline

@@ -105,6 +105,17 @@ class Session {
   double elapsed_s_ = 0;
 };
 
+// Processes that do not share a file system would go on from different steps.
+Status check_all_found(ProcessGroup& group, int64_t step, const std::string& run_dir) {
+  TL_TRY(const auto steps, group.all_gather_bytes(std::to_string(step)));
+  for (size_t rank = 1; rank < steps.size(); ++rank) {
+    if (steps[rank] == steps[0]) continue;
+    return Error{"rank 0 and rank " + std::to_string(rank) + " find different checkpoints", run_dir,
+                 "--run-dir must be on a file system that all processes share"};
+  }
+  return {};
+}
+
 Result<std::unique_ptr<Session>> Session::open(const TrainOptions& options) {
   std::unique_ptr<Session> out(new Session());
   out->options_ = options;
@@ -132,6 +143,7 @@ Result<std::unique_ptr<Session>> Session::open(const TrainOptions& options) {
   if (options.resume) {
     TL_TRY(found, load_newest_checkpoint(join_path(options.run_dir, "checkpoints"), run.say));
     if (!found) run.say("no checkpoint yet: the run begins anew");
+    TL_TRY_STATUS(check_all_found(*group, found ? found->step : -1, options.run_dir));
   }
   TL_TRY_STATUS(out->load_model(found));
   TL_TRY_STATUS(out->make_updater());

@@ -252,11 +252,7 @@ std::string qwen_normalize(std::string_view answer, Steps* steps) {
   s = replace_all(s, "\n", "");
   while (!s.empty() && s.back() == '.') s.pop_back();
   s = replace_all(s, "\\!", "");
-  for (size_t at = s.find("\\begin{array}{"); at != std::string::npos; at = s.find("\\begin{array}{", at)) {
-    const size_t end = s.find('}', at + 14);
-    if (end == std::string::npos) break;
-    s = s.substr(0, at) + "\\begin{pmatrix}" + s.substr(end + 1);
-  }
+  s = erase_between(s, "\\begin{array}{", '}', "\\begin{pmatrix}", false);
   s = replace_all(s, "\\end{array}", "\\end{pmatrix}");
   s = replace_all(s, "bmatrix", "pmatrix");
   s = replace_all(s, "tfrac", "frac");
@@ -294,7 +290,7 @@ std::string qwen_normalize(std::string_view answer, Steps* steps) {
   s = replace_all(s, "$", "");
   s = replace_all(s, "\\(", "");
   s = replace_all(s, "\\)", "");
-  s = erase_between(s, "\\text{", '}', true);
+  s = erase_between(s, "\\text{", '}', "", true);
   for (const std::string_view key : {"x=", "y=", "z=", "x\\in", "y\\in", "z\\in", "x\\to", "y\\to", "z\\to"}) {
     s = replace_all(s, key, "");
   }
@@ -308,7 +304,7 @@ std::string qwen_normalize(std::string_view answer, Steps* steps) {
   if (!contains(s, "\\infty")) s = replace_all(s, "inf", "\\infty");
   s = replace_all(s, "and", "");
   s = replace_all(s, "\\mathbf", "");
-  s = erase_between(s, "\\mbox{", '}', false);
+  s = erase_between(s, "\\mbox{", '}', "", false);
   if (contains(s, "j") && !contains(s, "i")) s = replace_all(s, "j", "i");
   s = drop_zero_decimals(s);
   if (s.empty()) return s;

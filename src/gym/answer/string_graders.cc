@@ -131,15 +131,19 @@ bool equal_as_expressions(const std::string& a, const std::string& b, bool latex
   return compare_answers(std::move(gold), std::move(answer), compare, steps).equal == Tri::kEqual;
 }
 
-std::string erase_between(std::string s, std::string_view open, char close, bool keep_inner) {
-  for (size_t at = s.find(open); at != std::string::npos; at = s.find(open, at)) {
-    const size_t end = s.find(close, at + open.size());
-    if (end == std::string::npos) break;
-    const std::string inner = keep_inner ? s.substr(at + open.size(), end - at - open.size()) : "";
-    s = s.substr(0, at) + inner + s.substr(end + 1);
-    at += inner.size();
+std::string erase_between(std::string_view s, std::string_view open, char close, std::string_view replacement,
+                          bool keep_inner) {
+  std::string out;
+  size_t done = 0;  // copied or dropped so far
+  for (size_t at = find_part(s, open); at != std::string_view::npos; at = find_part(s, open, done)) {
+    const size_t inner = at + open.size(), end = s.find(close, inner);
+    if (end == std::string_view::npos) break;
+    out.append(s.substr(done, at - done)).append(replacement);
+    if (keep_inner) out.append(s.substr(inner, end - inner));
+    done = end + 1;
   }
-  return s;
+  out.append(s.substr(done));
+  return out;
 }
 
 }  // namespace graders
@@ -182,7 +186,7 @@ std::string dapo_normalize(std::string_view answer) {
   const size_t close = open == std::string::npos ? open : s.find('$', open + 1);
   if (close != std::string::npos) s = s.substr(open, close - open + 1);
   for (const std::string_view command : {"\\text{", "\\textbf{", "\\overline{"})
-    s = erase_between(s, command, '}', true);
+    s = erase_between(s, command, '}', "", true);
   if (const size_t box = s.find("\\boxed{"); box != std::string::npos) {
     const size_t end = s.rfind('}');
     if (end != std::string::npos && end > box)

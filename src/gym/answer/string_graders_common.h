@@ -20,7 +20,8 @@ bool whole_text(std::string_view s, std::string* inner);
 std::string mathd_normalize(std::string_view answer);
 // What the original asks its algebra system. `latex`: the text is read as LaTeX alone (sqrt and pi are letters).
 bool equal_as_expressions(const std::string& a, const std::string& b, bool latex, Steps* steps);
-// Removes `open` and the next `close`, and what is between them unless it is kept.
-std::string erase_between(std::string s, std::string_view open, char close, bool keep_inner);
+// Puts `replacement` in the place of each `open`, and drops the next `close` and, unless it is kept, what is between.
+std::string erase_between(std::string_view s, std::string_view open, char close, std::string_view replacement,
+                          bool keep_inner);
 
 }  // namespace throughline::answer::graders
