@@ -35,7 +35,11 @@ std::string fit_number(double value, int width, int decimals) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   if (value == 0) return "0";
-  if (std::abs(value) < 0.5 * std::pow(10.0, -decimals)) return scientific(value, width);
+  if (std::abs(value) < 0.5 * std::pow(10.0, -decimals)) {
+    const int enough = static_cast<int>(std::ceil(-std::log10(std::abs(value)))) + 1;  // for two digits of the value
+    const std::string text = enough <= decimals + 3 ? fmt::format("{:.{}f}", value, enough) : "";
+    return !text.empty() && fits(text, width) ? text : scientific(value, width);
+  }
   const std::string plain = most_decimals(value, width, decimals, "");
   // Digits that only fit without a sign of the value (0.04 as "0") are no digits.
   if (!plain.empty() && std::abs(value) < 0.5 && plain.find_first_of("123456789") == std::string::npos) {

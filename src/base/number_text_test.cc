@@ -22,6 +22,8 @@ TEST(NumberText, AsManyDigitsAsFit) {
   EXPECT_EQ(fit_number(0, 6, 3), "0");
   EXPECT_EQ(fit_number(0.000000125, 7, 4), "1.2e-07");
   EXPECT_EQ(fit_number(0.00004, 6, 3), "4e-05");
+  EXPECT_EQ(fit_number(0.043, 7, 1), "0.043");
+  EXPECT_EQ(fit_number(-0.0043, 7, 1), "-0.0043");
   EXPECT_EQ(fit_number(1e300, 6, 3), "1e+300");
   EXPECT_EQ(fit_number(-1e300, 6, 3), "#");
   EXPECT_EQ(fit_number(std::nan(""), 6, 3), "nan");

@@ -43,12 +43,14 @@ RunReport make_report(TrainKind kind, const std::string& recipe_file, const Trai
   out.run_dir = options.run_dir;
   out.heading = fmt::format("{} {}", kind == TrainKind::kSft ? "SFT" : "GRPO", recipe_file);
   out.table.columns = terminal ? terminal_size(STDOUT_FILENO).columns : 0;
-  out.table.color = terminal && ::getenv("NO_COLOR") == nullptr;
+  out.table.header_every = terminal ? 20 : 0;
+  out.table.color = wants_color(STDOUT_FILENO);
   out.table.total_steps = options.max_steps > 0 ? options.max_steps : options.recipe.run.steps;
   out.table.warnings.gap_mean = options.recipe.grpo.gap_warning;
   out.table.warnings.exact = options.recipe.run.exact;
   out.plot.columns = terminal ? out.table.columns : 80;
   out.plot.color = out.table.color;
+  out.plot.dots = terminal && !speaks_utf8() ? PlotDots::kAscii : PlotDots::kBraille;
   if (terminal) out.columns = [] { return terminal_size(STDOUT_FILENO).columns; };
   out.print = [](std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);

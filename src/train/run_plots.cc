@@ -113,7 +113,15 @@ std::vector<RunPlot> make_run_plots(std::span<const PlottedRun> runs, const RunP
     maker.add(out, file_name(metric), title_of(metric), {metric}, metric != "loss" && metric != "eval_loss");
   }
   if (!options.metrics.empty()) return out;
-  for (const Panel& panel : panels()) {
+  std::vector<Panel> ordered = panels();
+  const bool rewarded = std::any_of(runs.begin(), runs.end(), [](const PlottedRun& run) {
+    return !run.steps.empty() && run.steps.front().lists("reward");
+  });
+  if (!rewarded) {  // SFT: the loss is what one looks at
+    std::stable_partition(ordered.begin(), ordered.end(),
+                          [](const Panel& panel) { return panel.file == std::string_view("loss"); });
+  }
+  for (const Panel& panel : ordered) {
     if (runs.size() == 1) {
       maker.add(out, panel.file, panel.title, {panel.metrics.begin(), panel.metrics.end()}, panel.from_zero);
       continue;

@@ -60,8 +60,6 @@ struct RunTable::Column {
 
 const std::vector<RunTable::Column>& RunTable::Column::all() {
   static const std::vector<Column> table = {
-      {"loss", "loss", 7, 11, 4},
-      {"eval_loss", "held-out", 8, 4, 4},
       {"reward", "reward", 6, 1},
       {"accuracy", "right", 5, 2},
       {"eval_accuracy", "held-out", 8, 3},
@@ -70,6 +68,8 @@ const std::vector<RunTable::Column>& RunTable::Column::all() {
       {"truncated", "cut", 5, 5},
       {"no_answer", "no ans", 6, 12},
       {"zero_variance_groups", "flat", 5, 13},
+      {"loss", "loss", 7, 11, 4},
+      {"eval_loss", "held-out", 8, 4, 4},
       {"entropy", "entropy", 7, 8},
       {"logprob_gap_mean", "gap", 7, 6, 4},
       {"logprob_gap_max", "gap max", 7, 14, 4},

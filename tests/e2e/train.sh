@@ -62,6 +62,17 @@ expect 0 "$binary" train grpo rl.toml --run-dir straight
 cmp -s straight/checkpoints/step-5/model.safetensors straight/checkpoints/step-20/model.safetensors && fail "nothing was learnt"
 grep -q '"zero_variance_groups":0[.,]' straight/metrics.jsonl || fail "no group had contrast: $(tail -1 straight/metrics.jsonl)"
 
+# What a run shows.
+[[ -s straight/plots/overview.svg ]] || fail "no plots"
+compgen -G 'straight/tensorboard/events.out.tfevents.*' >/dev/null || fail "no TensorBoard events"
+grep -q "^step  *reward" out || fail "no table: $(head -3 out)"
+expect 0 "$binary" train view straight --print --step 20 --sort length --limit 1
+grep -q "^tail ┊" out || fail "no carried tail: $(<out)"
+grep -q "^── chunk 1 of" out || fail "no chunks: $(<out)"
+expect 0 "$binary" train plot straight --x seconds --output plots
+[[ -s plots/accuracy.svg ]] || fail "no plot against seconds"
+expect 2 "$binary" train view missing
+
 # What a step's line holds besides times and memory.
 steps_of() { sed -E 's/,"(tokens_per_s|peak_rss_mib|[a-z]+_s(_start)?)":[^,}]*//g' "$1/metrics.jsonl"; }
 same_as_straight() {
