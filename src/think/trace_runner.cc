@@ -35,9 +35,16 @@ void TraceRunner::open_chunk(std::vector<int32_t> prompt) {
   const int64_t by_context = std::max<int64_t>(0, limits_.max_context - static_cast<int64_t>(prompt.size()) + 1);
   chunk_cut_by_context_ = by_context < by_rule;
   chunk_end_ = total_tokens_ + std::min(by_rule, by_context);
-  // Until something of it is sampled: a chunk of forced ids alone is of the version before it.
+  // A chunk that only takes forced ids is never run: it goes with the one before.
   const int64_t version = trace_.chunks.empty() ? 0 : trace_.chunks.back().weight_version;
   trace_.chunks.push_back({.prompt_ids = std::move(prompt), .weight_version = version});
+}
+
+void TraceRunner::set_weight_version(int64_t version) {
+  ChunkTrace& chunk = trace_.chunks.back();
+  int64_t forced = 0;
+  for (const auto& [from, to] : chunk.forced) forced += to - from;
+  if (forced == static_cast<int64_t>(chunk.token_ids.size())) chunk.weight_version = version;
 }
 
 bool TraceRunner::is_last_chunk() const {

@@ -43,10 +43,8 @@ class TraceRunner {
   int64_t tokens() const { return total_tokens_; }
   bool thinking() const { return thinking_now_; }
 
-  // Of the weights that the present chunk is run with; what has ids keeps the version it began with.
-  void set_weight_version(int64_t version) {
-    if (chunk().token_ids.empty()) trace_.chunks.back().weight_version = version;
-  }
+  // Of the weights that the present chunk is run with; a chunk with a sampled id keeps the version it began with.
+  void set_weight_version(int64_t version);
   // REQUIRES: !finished().
   void add_sampled(TokenDraw draw);
   // Ends the trace from outside: stop string, cancel, deadline, error. No effect when it is finished already (but a
