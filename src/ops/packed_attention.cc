@@ -117,8 +117,9 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
     }
   }
   const cpu::PackedKernels kernels = cpu::packed_kernels();
-  cpu::run_tasks(static_cast<int64_t>(tasks.size()),
-                 [&](int64_t i) { kernels.forward(tasks[i], thread_scratch(kernels.floats(tasks[i], /*backward=*/false))); });
+  cpu::run_tasks(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+    kernels.forward(tasks[i], thread_scratch(kernels.floats(tasks[i], /*backward=*/false)));
+  });
   return out;
 }
 

@@ -145,7 +145,10 @@ void fill(Recipe& out, const Spec& s) {
     out.lora = {s.integer("rank"), s.number("alpha"), s.text("targets")};
   } else if (name == "task") {
     out.tasks.push_back({s.has("spec") ? s.text("spec") : "", s.has("file") ? s.text("file") : "", s.text("profile"),
-                         s.number("weight"), s.has("split") ? split_of(s.text("split")) : s.has("file") ? TaskSplit::kTrain : TaskSplit::kBoth});
+                         s.number("weight"),
+                         s.has("split")  ? split_of(s.text("split"))
+                         : s.has("file") ? TaskSplit::kTrain
+                                         : TaskSplit::kBoth});
   } else if (name == "rollout") {
     out.rollout = {s.text("think"),         s.text("kv"),       s.number("temperature"),
                    s.integer("max_tokens"), s.integer("batch"), s.integer("kv_memory")};

@@ -39,7 +39,7 @@ class RunDirectory {
   // Forgets the lines of steps after `step`, then lines can be appended.
   Status begin_after(int64_t step);
   Status write_metrics(std::string_view line);  // one line of JSON with "step"
-  Status write_trace(std::string_view line);  // one line of JSON with "step"; REQUIRES begin_after()
+  Status write_trace(std::string_view line);    // one line of JSON with "step"; REQUIRES begin_after()
 
  private:
   std::string path_;
