@@ -83,6 +83,29 @@ HWY_INLINE FloatVec round_to(FloatVec v, const uint16_t*) {
   return hn::BitCast(df, hn::IfThenElse(is_nan, hn::Set(du32, 0x7FC00000u), rounded));
 }
 
+// e^x to about 2 units in the last place for x up to 80 (Cody-Waite reduction, the polynomial of Cephes' expf); 0 below
+// -87.
+HWY_INLINE FloatVec Exp(FloatVec x) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  const FloatVec lowest = hn::Set(d, -87.0f);
+  const auto tiny = hn::Lt(x, lowest);
+  const FloatVec clamped = hn::Max(x, lowest);
+  const auto n = hn::NearestInt(hn::Mul(clamped, hn::Set(d, 1.44269504088896341f)));
+  const FloatVec whole = hn::ConvertTo(d, n);
+  FloatVec r = hn::NegMulAdd(whole, hn::Set(d, 0.693359375f), clamped);
+  r = hn::NegMulAdd(whole, hn::Set(d, -2.12194440e-4f), r);
+  FloatVec p = hn::Set(d, 1.9875691500e-4f);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
+  p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
+  const FloatVec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
+  return hn::IfThenElseZero(hn::Not(tiny), hn::Mul(p, power));
+}
+
 HWY_INLINE float sum_of_lanes(FloatVec v) { return hn::GetLane(hn::SumOfLanes(FloatTag(), v)); }
 
 }  // namespace throughline::ops::HWY_NAMESPACE

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/rng.h"
 #include "dist/worker_group.h"
+#include "model/model_test_folder.h"
 #include "train/checkpoint.h"
 #include "train/row_attention.h"
 
@@ -200,8 +201,8 @@ TEST(DataParallel, PlainStepsAgreeUpToRounding) {
 }
 
 TEST(DataParallel, ACheckpointOfThreeProcessesResumesOnOne) {
-  std::string pattern = (std::filesystem::temp_directory_path() / "parallel-XXXXXX").string();
-  const std::string folder = ::mkdtemp(pattern.data());
+  const TestFolder own;
+  const std::string& folder = own.path();
   const auto straight = many_processes(3, true, folder);
   const auto found = load_newest_checkpoint(folder, [](const std::string&) { FAIL(); });
   ASSERT_TRUE(found.ok()) << found.error().line();
@@ -230,7 +231,6 @@ TEST(DataParallel, ACheckpointOfThreeProcessesResumesOnOne) {
   std::filesystem::remove(step + "/optimizer-00002-of-00003.safetensors");
   EXPECT_FALSE(load_optimizer_state(step, {0, trainer.trainable->size()}).ok());
   EXPECT_FALSE(check_checkpoint(step).ok());
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

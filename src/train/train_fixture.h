@@ -3,31 +3,23 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/files.h"
+#include "model/model_test_folder.h"
 #include "train/train_run.h"
 
 namespace throughline {
 
-struct TrainFolder {
-  std::string path;
+struct TrainFolder : TestFolder {
   TrainFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "train-XXXXXX").string();
-    path = ::mkdtemp(pattern.data());
-    const std::string config =
-        R"({"model_type":"llama","hidden_size":32,"intermediate_size":64,"num_hidden_layers":2,)"
-        R"("num_attention_heads":2,"num_key_value_heads":1,"head_dim":16,"vocab_size":64,"rms_norm_eps":1e-5,)"
-        R"("max_position_embeddings":256,"tie_word_embeddings":true})";
-    EXPECT_TRUE(write_atomically(path + "/config.json", config).ok());
+    write("config.json",
+          R"({"model_type":"llama","hidden_size":32,"intermediate_size":64,"num_hidden_layers":2,)"
+          R"("num_attention_heads":2,"num_key_value_heads":1,"head_dim":16,"vocab_size":64,"rms_norm_eps":1e-5,)"
+          R"("max_position_embeddings":256,"tie_word_embeddings":true})");
   }
-  ~TrainFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path + "/" + name; }
+  std::string operator/(const std::string& name) const { return file(name); }
 };
 
 inline TrainOptions options_of(TrainKind kind, const std::string& toml, const std::string& folder,

@@ -107,7 +107,7 @@ TEST(Sft, OverfitsAFileAndSaysItBack) {
                            "[[task]]\nfile = \"x.jsonl\"\nsplit = \"evaluation\"\n"
                            "[sft]\nitems = 2\n[optimizer]\nlr = 0.01\n[evaluation]\nevery = 60\nitems = 2\n"
                            "temperature = 0\n",
-                           folder.path, folder / "run"));
+                           folder.path(), folder / "run"));
   ASSERT_EQ(steps.size(), 60U);
   EXPECT_GT(steps.front().get("loss"), 2.5);
   EXPECT_LT(steps.back().get("loss"), 0.1);
@@ -223,7 +223,7 @@ class GrpoRun : public testing::Test {
         "[run]\nsteps = 80\n[model]\nconfig = \"config.json\"\n[[task]]\nspec = \"{}\"\n[rollout]\nthink = \"{}\"\n"
         "[sft]\nitems = 16\n[optimizer]\nlr = 0.01\n",
         kTask, kThink);
-    const auto steps = run_steps(options_of(TrainKind::kSft, warm, folder_->path, *folder_ / "warm"));
+    const auto steps = run_steps(options_of(TrainKind::kSft, warm, folder_->path(), *folder_ / "warm"));
     EXPECT_LT(steps.back().get("loss"), 1.0);
   }
   static void TearDownTestSuite() { delete folder_; }
@@ -235,7 +235,7 @@ class GrpoRun : public testing::Test {
         kTask, kThink, more);
   }
   static TrainOptions options(const std::string& more, const std::string& run) {
-    return options_of(TrainKind::kGrpo, recipe(more), folder_->path, *folder_ / run);
+    return options_of(TrainKind::kGrpo, recipe(more), folder_->path(), *folder_ / run);
   }
 
   static inline const std::string kTask = "iterate_map:form=compact,style=plain,steps=2,states=2,marks=1,restate=0";

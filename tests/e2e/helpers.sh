@@ -8,3 +8,11 @@ expect() {
   ((status == $1)) || fail "exit status $status instead of $1: ${*:2}; it said: $(tail -n 5 err)"
 }
 generate() { "$THROUGHLINE" generate --model "$model" --threads 1 --kv-memory 4M "$@"; }
+# A model for training from scratch, of about 20,000 parameters.
+tiny_config() {
+  cat <<'JSON'
+{"model_type":"llama","hidden_size":32,"intermediate_size":64,"num_hidden_layers":2,"num_attention_heads":2,
+"num_key_value_heads":1,"head_dim":16,"vocab_size":64,"rms_norm_eps":1e-5,"max_position_embeddings":256,
+"tie_word_embeddings":true}
+JSON
+}

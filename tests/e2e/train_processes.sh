@@ -7,11 +7,7 @@ source "$THROUGHLINE_SOURCE_DIR/tests/e2e/helpers.sh"
 binary=$THROUGHLINE_SOURCE_DIR/build/release/throughline
 unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT
 
-cat >config.json <<'JSON'
-{"model_type":"llama","hidden_size":32,"intermediate_size":64,"num_hidden_layers":2,"num_attention_heads":2,
-"num_key_value_heads":1,"head_dim":16,"vocab_size":64,"rms_norm_eps":1e-5,"max_position_embeddings":256,
-"tie_word_embeddings":true}
-JSON
+tiny_config >config.json
 task='spec = "iterate_map:form=compact,style=plain,steps=2,states=3,marks=1"'
 cat >warm.toml <<TOML
 [run]

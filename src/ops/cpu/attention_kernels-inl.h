@@ -7,6 +7,8 @@
 #define THROUGHLINE_ATTENTION_KERNELS_INL
 #endif
 
+#include "ops/simd-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace throughline::ops::cpu::HWY_NAMESPACE {
 
@@ -97,28 +99,8 @@ HWY_INLINE void FetchAhead(const std::byte* from, int64_t bytes) {
 
 // ---------------------------------------------------------------- arithmetic
 
-// e^x for x <= 0 to about 2 units in the last place (Cody-Waite reduction, the polynomial of Cephes' expf); 0 below
-// -87. One function for whole vectors, tails and single numbers.
-HWY_NOINLINE Vec Exp(Vec x) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> di;
-  const Vec lowest = hn::Set(d, -87.0f);
-  const auto tiny = hn::Lt(x, lowest);
-  const Vec clamped = hn::Max(x, lowest);
-  const auto n = hn::NearestInt(hn::Mul(clamped, hn::Set(d, 1.44269504088896341f)));
-  const Vec whole = hn::ConvertTo(d, n);
-  Vec r = hn::NegMulAdd(whole, hn::Set(d, 0.693359375f), clamped);
-  r = hn::NegMulAdd(whole, hn::Set(d, -2.12194440e-4f), r);
-  Vec p = hn::Set(d, 1.9875691500e-4f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
-  p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
-  const Vec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
-  return hn::IfThenZeroElse(tiny, hn::Mul(p, power));
-}
+// One function for whole vectors, tails and single numbers.
+HWY_NOINLINE Vec Exp(Vec x) { return throughline::ops::HWY_NAMESPACE::Exp(x); }
 
 HWY_INLINE float ExpOne(float x) { return hn::GetLane(Exp(hn::Set(FloatTag(), x))); }
 

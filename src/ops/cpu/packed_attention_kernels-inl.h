@@ -18,6 +18,7 @@ namespace row = throughline::ops::HWY_NAMESPACE;
 using FloatTag = hn::ScalableTag<float>;
 using IntTag = hn::RebindToSigned<FloatTag>;
 using Vec = hn::Vec<FloatTag>;
+using row::Exp;
 
 constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
 constexpr int64_t kRows = kLanes >= 16 ? 8 : 4;  // of a register tile; divides kLanes
@@ -70,29 +71,6 @@ HWY_NOINLINE void Product(const float* a, int64_t a_row, int64_t a_step, const f
     ProductTile<kRows, 1>(a + m * a_row, a_row, a_step, b + n * kLanes, b_row, depth, c + m * c_row + n * kLanes, c_row,
                           add);
   }
-}
-
-// e^x to about 2 units in the last place for x up to 80 (Cody-Waite reduction, the polynomial of Cephes' expf); 0 below
-// -87.
-HWY_INLINE Vec Exp(Vec x) {
-  const FloatTag d;
-  const IntTag di;
-  const Vec lowest = hn::Set(d, -87.0f);
-  const auto tiny = hn::Lt(x, lowest);
-  const Vec clamped = hn::Max(x, lowest);
-  const auto n = hn::NearestInt(hn::Mul(clamped, hn::Set(d, 1.44269504088896341f)));
-  const Vec whole = hn::ConvertTo(d, n);
-  Vec r = hn::NegMulAdd(whole, hn::Set(d, 0.693359375f), clamped);
-  r = hn::NegMulAdd(whole, hn::Set(d, -2.12194440e-4f), r);
-  Vec p = hn::Set(d, 1.9875691500e-4f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
-  p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
-  const Vec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
-  return hn::IfThenElseZero(hn::Not(tiny), hn::Mul(p, power));
 }
 
 // ---------------------------------------------------------------- keys and queries in scratch
