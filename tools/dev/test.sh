@@ -86,8 +86,10 @@ unit_tests() {
   rm -rf -- "$build/test-results" "$build/Testing/Temporary"
   say "running unit tests (build/$1)"
   failed_log=$build/Testing/Temporary/LastTestsFailed.log
-  # Without randomised addresses where that is allowed: ThreadSanitizer's shadow needs it on new kernels.
-  $(setarch -R true 2>/dev/null && echo setarch -R) \
+  # Under ThreadSanitizer one OpenMP thread, so that only our own meet: libgomp, inside libtorch, is not instrumented
+  # (nproc heeds the variable too, so it is set here only). And without randomised addresses where that is allowed:
+  # the sanitizer's shadow needs it on new kernels.
+  $([[ $1 == tsan ]] && echo env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1) $(setarch -R true 2>/dev/null && echo setarch -R) \
     ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "${select[@]}" 8>&- || true
   # Judged by names: a binary that crashed wrote no JSON, or wrote it before it died.
   while read -r name; do
@@ -204,8 +206,6 @@ case $kind in
     export UBSAN_OPTIONS=print_stacktrace=1 LSAN_OPTIONS=suppressions=$root/tools/dev/lsan.supp:print_suppressions=0
     unit_tests asan ;;
   tsan)
-    # libgomp, inside libtorch, is not instrumented: one OpenMP thread, so that only our own threads meet.
-    export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
     export TSAN_OPTIONS=suppressions=$root/tools/dev/tsan.supp:halt_on_error=0:second_deadlock_stack=1
     unit_tests tsan ;;
   lint)
