@@ -161,6 +161,10 @@ void dot_gemm(const uint16_t* x, int64_t x_row, int64_t rows, const uint16_t* w,
               int64_t depth, float* c, int64_t c_row) {
   static const DotGemmBf16 native = dot_gemm_avx512_bf16();
   if (native != nullptr) return native(x, x_row, rows, w, w_row, columns, depth, c, c_row);
+  dot_gemm_portable(x, x_row, rows, w, w_row, columns, depth, c, c_row);
+}
+void dot_gemm_portable(const uint16_t* x, int64_t x_row, int64_t rows, const uint16_t* w, int64_t w_row,
+                       int64_t columns, int64_t depth, float* c, int64_t c_row) {
   HWY_DYNAMIC_DISPATCH(DotGemmBF16)(x, x_row, rows, w, w_row, columns, depth, c, c_row);
 }
 

@@ -20,6 +20,10 @@ void dot_gemm(const float* x, int64_t x_row, int64_t rows, const float* w, int64
 void dot_gemm(const uint16_t* x, int64_t x_row, int64_t rows, const uint16_t* w, int64_t w_row, int64_t columns,
               int64_t depth, float* c, int64_t c_row);
 
+// The same without the AVX-512 BF16 instruction: for tests.
+void dot_gemm_portable(const uint16_t* x, int64_t x_row, int64_t rows, const uint16_t* w, int64_t w_row,
+                       int64_t columns, int64_t depth, float* c, int64_t c_row);
+
 // The AVX-512 BF16 version; null where the machine has not the instruction.
 using DotGemmBf16 = void (*)(const uint16_t* x, int64_t x_row, int64_t rows, const uint16_t* w, int64_t w_row,
                              int64_t columns, int64_t depth, float* c, int64_t c_row);

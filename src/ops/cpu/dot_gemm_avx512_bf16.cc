@@ -6,6 +6,12 @@
 
 #include <cstring>
 
+// g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #define TL_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define TL_INLINE TL_TARGET inline __attribute__((always_inline))
 
