@@ -1,6 +1,5 @@
 #include "ops/matmul.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
@@ -9,6 +8,7 @@
 #include "base/result.h"
 #include "ops/autograd.h"
 #include "ops/cpu/panel_gemm.h"
+#include "ops/parallel.h"
 
 namespace throughline::ops {
 namespace {
@@ -34,7 +34,7 @@ PackedPanels pack(const float* b, int64_t k_stride, int64_t n_stride, int64_t de
   const int64_t width = kernels::panel_columns(), panels = (columns + width - 1) / width;
   PackedPanels out{at::empty({panels * depth * width}, at::kFloat), depth, columns};
   auto* to = f32_out(out.data);
-  at::parallel_for(0, panels, std::max<int64_t>(1, (1 << 15) / (depth * width + 1)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, panels, std::max<int64_t>(1, (1 << 15) / (depth * width + 1)), [&](int64_t begin, int64_t end) {
     kernels::pack_panels(b, k_stride, n_stride, depth, columns, begin, end, to);
   });
   return out;
@@ -47,7 +47,7 @@ at::Tensor multiply(const at::Tensor& a, const PackedPanels& b, const at::Tensor
   const int64_t work = std::max<int64_t>(1, tile * b.depth * b.columns);
   const float *left = f32(a), *panels = f32(b.data), *start = addend.defined() ? f32(addend) : nullptr;
   float* out = f32_out(c);
-  at::parallel_for(0, strips, std::max<int64_t>(1, kWorkPerThread / work), [&](int64_t begin, int64_t end) {
+  parallel_for(0, strips, std::max<int64_t>(1, kWorkPerThread / work), [&](int64_t begin, int64_t end) {
     const int64_t last = std::min(rows, end * tile);
     for (int64_t r = begin * tile; r < last; r += kRowBlock) {
       const int64_t place = r * b.columns;
@@ -90,7 +90,7 @@ void multiply_tn(const at::Tensor& g, const at::Tensor& x, at::Tensor& y, bool a
   const float *left = f32(a), *right = f32(b);
   float *panels = f32_out(packed), *out = f32_out(y);
   const auto deep = [&](int64_t chunk) { return std::min(kDepthChunk, depth - chunk * kDepthChunk); };
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       const int64_t k = c * kDepthChunk;
       kernels::pack_panels(right + k * columns, columns, 1, deep(c), columns, 0, padded / width, panels + k * padded);
@@ -99,7 +99,7 @@ void multiply_tn(const at::Tensor& g, const at::Tensor& x, at::Tensor& y, bool a
   // Threads share out C's rows, so each element is one sum over all of the depth, in order.
   const int64_t strips = (rows + tile - 1) / tile;
   const int64_t grain = std::max<int64_t>(1, kWorkPerThread / std::max<int64_t>(1, tile * depth * columns));
-  at::parallel_for(0, strips, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, strips, grain, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * tile, count = std::min(rows, end * tile) - first;
     for (int64_t c = 0; c < chunks; ++c) {
       const int64_t k = c * kDepthChunk;
