@@ -51,6 +51,8 @@ class Sample {
   int64_t turn_from = 0;                // tokens generated when its turn began
   std::vector<TokenDraw> prompt_draws;  // filled by the engine where the request wants them
   bool wants_prompt_logprobs() const { return job_->request.prompt_logprobs >= 0 && runner_.chunk_index() == 0; }
+  const WeightVersion& weights() const { return weights_; }  // of the present chunk; no decoder: it has not begun
+  void begin_chunk(const WeightVersion& weights);
   void drop();  // forgets the cache; what it evicted is replayed when the sample runs again
 
   // --- rows ---
@@ -71,7 +73,6 @@ class Sample {
   const TokenHistory& history() const { return history_; }
   void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
   void finish(FinishDetail detail);
-  void set_weight_version(int64_t version) { runner_.set_weight_version(version); }
   const std::vector<ChunkKv>& closed_kv() const { return kv_; }
   // Text that became certain since the last call.
   std::string take_new_text();
@@ -93,6 +94,7 @@ class Sample {
   uint64_t arrival_;
   TraceRunner runner_;
   int64_t chunk_ = 0;
+  WeightVersion weights_;
   TokenHistory history_;
   size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
 
