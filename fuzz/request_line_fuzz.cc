@@ -1,4 +1,4 @@
-// rooms: base think cli/request_line.cc
+// rooms: base think cli/request_line.cc engine/request_fields.cc
 // Parses any bytes as a line of generate's input: it must not crash or hang, an error must be one line that names the
 // place, and what is accepted must hold one prompt. Seeds: fuzz/corpus/request_line.
 #include <cstddef>

@@ -143,7 +143,7 @@ class Demo {
     fields.ignore_eos = true;  // one story after the other
     TL_TRY(fields.kv, parse_spec(kWays[index].kv, policy_infos(), "demo"));
     TL_TRY(fields.think, parse_spec(kWays[index].think, environment_infos(), "demo"));
-    TL_TRY(Request request, model_->request(line, fields, "demo"));
+    TL_TRY(Request request, request_of(*model_, line, fields, "demo"));
     scene_.columns[index].text = options_.prompt + " ";  // the decoder drops the first space
     request.on_progress = [this, index](const SampleProgress& progress) { tell(index, progress); };
     request.on_finish = [this, index](SampleResult result) { finish(index, result); };

@@ -120,7 +120,7 @@ class Generate {
     pending->id = line.id;
     pending->line = line_;
     pending->fields = line.fields.over(flags_);
-    TL_TRY(Request request, model_->request(line, pending->fields, where));
+    TL_TRY(Request request, request_of(*model_, line, pending->fields, where));
     pending->missing = request.samples;
     pending->policy = request.policy;
     pending->sampling = request.sampling;

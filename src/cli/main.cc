@@ -14,6 +14,7 @@
 #include "cli/info_command.h"
 #include "cli/interrupt.h"
 #include "cli/run_command.h"
+#include "cli/serve_command.h"
 #include "cli/synth_command.h"
 #include "cli/text_commands.h"
 #include "cli/train_command.h"
@@ -38,6 +39,7 @@ int main(int argc, char** argv) {
   add_demo_command(app, &exit_status);
   add_run_command(app, &exit_status);
   add_generate_command(app, &exit_status);
+  add_serve_command(app, &exit_status);
   add_bench_command(app, &exit_status);
   add_train_view_commands(*add_train_command(app, &exit_status), &exit_status);
   add_info_command(app, &exit_status);

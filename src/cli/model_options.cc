@@ -7,64 +7,6 @@
 #include "base/files.h"
 
 namespace throughline {
-namespace {
-
-uint64_t hash_text(const std::string& text) {  // FNV-1a: stable over runs and machines
-  uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const unsigned char c : text) hash = (hash ^ c) * 0x100000001b3ULL;
-  return hash;
-}
-
-SamplingOptions sampling_of(const RequestFields& fields, const GenerationDefaults& defaults, const Json& id) {
-  SamplingOptions out;
-  out.temperature = fields.temperature.value_or(defaults.has_temperature ? defaults.temperature : 1);
-  out.top_p = fields.top_p.value_or(defaults.has_top_p ? defaults.top_p : 1);
-  out.top_k = std::max<int64_t>(0, fields.top_k.value_or(defaults.has_top_k ? defaults.top_k : 0));
-  out.min_p = fields.min_p.value_or(defaults.has_min_p ? defaults.min_p : 0);
-  out.repetition_penalty =
-      fields.repetition_penalty.value_or(defaults.has_repetition_penalty ? defaults.repetition_penalty : 1);
-  out.presence_penalty = fields.presence_penalty.value_or(0);
-  out.frequency_penalty = fields.frequency_penalty.value_or(0);
-  out.logit_bias = fields.logit_bias.value_or(std::map<int32_t, double>());
-  out.seed = fields.seed ? *fields.seed : hash_text(id.dump());
-  out.min_tokens = fields.min_tokens.value_or(0);
-  out.stop_token_ids = fields.stop_token_ids.value_or(std::vector<int32_t>());
-  out.stop = fields.stop.value_or(std::vector<std::string>());
-  out.ignore_eos = fields.ignore_eos.value_or(false);
-  out.logprobs = fields.logprobs.value_or(-1);
-  out.sampling_logprobs = fields.sampling_logprobs.value_or(false);
-  return out;
-}
-
-struct Prompt {
-  std::vector<int32_t> ids;
-  std::optional<bool> opens_thinking;
-};
-
-Result<Prompt> prompt_of(const RequestLine& line, const LoadedModel& model, const std::string& where) {
-  if (line.prompt_ids) return Prompt{*line.prompt_ids, std::nullopt};
-  if (!model.tokenizer)
-    return Error{"the model directory has no tokenizer", where,
-                 "give prompt_ids, or add tokenizer.json to the directory"};
-  if (line.prompt) return Prompt{model.tokenizer->encode(*line.prompt), std::nullopt};
-  if (!model.chat_template) {
-    return Error{"the model has no chat template", where + ": messages",
-                 "give a prompt, or add chat_template.jinja to the model directory"};
-  }
-  ChatTemplate::Options options;
-  options.tools = line.tools;
-  options.extra = line.template_options;
-  TL_TRY(const auto rendered, model.chat_template->render_parts(line.messages, options));
-  Prompt out;
-  // The template writes the special tokens itself.
-  out.ids = model.tokenizer->encode(rendered.text, {.add_special_tokens = false, .parse_special = true});
-  if (const auto& tags = model.engine->thinking_tags()) {
-    out.opens_thinking = tags->opened_by_text(std::string_view(rendered.text).substr(rendered.generation_begin));
-  }
-  return out;
-}
-
-}  // namespace
 
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("-m,--model", model, "model directory in Hugging Face form")->required();
@@ -92,13 +34,6 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   }
   at::set_num_threads(options.threads > 0 ? options.threads
                                           : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-  auto model = std::make_unique<LoadedModel>();
-  TL_TRY(model->decoder, Decoder::load(options.model, {.dtype = options.dtype}));
-  if (Tokenizer::present(options.model)) {
-    TL_TRY(model->tokenizer, Tokenizer::load(options.model));
-    TL_TRY(model->chat_template, ChatTemplate::load(options.model));
-  }
-  TL_TRY(model->defaults, load_generation_defaults(options.model, model->decoder->config()));
   EngineOptions engine;
   if (!options.kv_memory.empty()) {
     TL_TRY(engine.kv_memory_bytes, parse_size(options.kv_memory, "--kv-memory"));
@@ -108,28 +43,23 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   engine.batch_max = options.batch_max;
   engine.max_context = options.max_context;
   engine.exact = options.exact;
-  TL_TRY(model->engine, Engine::create(model->decoder.get(), model->tokenizer.get(), model->defaults.eos_ids, engine));
-  return model;
+  return LoadedModel::load(options.model, options.dtype, engine);
 }
 
-Result<Request> LoadedModel::request(const RequestLine& line, const RequestFields& fields,
-                                     const std::string& where) const {
-  TL_TRY(Prompt prompt, prompt_of(line, *this, where));
-  Request request;
-  request.prompt_ids = std::move(prompt.ids);
-  request.opens_thinking = prompt.opens_thinking;
-  request.sampling = sampling_of(fields, defaults, line.id);
-  request.max_tokens = fields.max_tokens.value_or(-1);
-  request.samples = fields.n.value_or(1);
-  if (fields.kv) {
-    TL_TRY(auto policy, make_policy(*fields.kv, where + ": kv"));
-    request.policy = std::move(policy);
+Result<Request> request_of(const LoadedModel& model, const RequestLine& line, const RequestFields& fields,
+                           const std::string& where) {
+  ModelPrompt prompt;
+  if (line.prompt_ids) {
+    prompt.ids = *line.prompt_ids;
+  } else if (line.prompt) {
+    TL_TRY(prompt, model.encode(*line.prompt, where));
+  } else {
+    ChatTemplate::Options options;
+    options.tools = line.tools;
+    options.extra = line.template_options;
+    TL_TRY(prompt, model.render(line.messages, options, where));
   }
-  if (fields.think) {
-    TL_TRY(auto environment, make_environment(*fields.think, where + ": think"));
-    request.environment = std::move(environment);
-  }
-  return request;
+  return model.request(std::move(prompt), fields, line.id.dump(), where);
 }
 
 void FieldFlags::add_to(CLI::App& app, const std::string& heading) {

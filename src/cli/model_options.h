@@ -1,14 +1,12 @@
-// The flags that every command with a model has, and what they load: decoder, tokenizer, template, engine.
+// The flags that every command with a model has, and the model they load.
 #pragma once
 
 #include <CLI/App.hpp>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "cli/request_line.h"
-#include "engine/engine.h"
-#include "text/chat_template.h"
+#include "engine/loaded_model.h"
 
 namespace throughline {
 
@@ -26,17 +24,9 @@ struct ModelOptions {
   void add_to(CLI::App& app);
 };
 
-struct LoadedModel {
-  std::unique_ptr<Decoder> decoder;
-  std::unique_ptr<const Tokenizer> tokenizer;  // null: the directory has no tokenizer files
-  std::optional<ChatTemplate> chat_template;
-  GenerationDefaults defaults;
-  std::unique_ptr<Engine> engine;
-
-  // The engine's request for a line: encodes, renders, fills in defaults (fields win over the model's). `seed_text`
-  // seeds draws when no seed is given anywhere.
-  Result<Request> request(const RequestLine& line, const RequestFields& fields, const std::string& where) const;
-};
+// The engine's request for a line: encodes, renders, fills in defaults (`fields` win over the model's).
+Result<Request> request_of(const LoadedModel& model, const RequestLine& line, const RequestFields& fields,
+                           const std::string& where);
 
 // Sets the thread count of libtorch as well.
 Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options);

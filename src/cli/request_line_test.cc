@@ -27,7 +27,7 @@ class RequestLineTest : public testing::Test {
   static std::string error_of(const std::string& text) {
     const auto line = parse_request_line(text, {policy_infos(), environment_infos()}, kWhere);
     if (!line.ok()) return line.error().line();
-    auto request = model_->request(*line, line->fields, kWhere);
+    auto request = request_of(*model_, *line, line->fields, kWhere);
     if (!request.ok()) return request.error().line();
     const auto ticket = model_->engine->submit(std::move(request).value(), kWhere);
     return ticket.ok() ? "" : ticket.error().line();

@@ -137,7 +137,7 @@ Result<int> run(const Options& options) {
   if (fields.n.value_or(1) != 1) return Error{"run gives one sample", "--n", "use generate for several"};
   TL_TRY(const auto model, load_model(options.model));
   TL_TRY(const RequestLine line, line_of(options, *model));
-  TL_TRY(Request request, model->request(line, fields, "run"));
+  TL_TRY(Request request, request_of(*model, line, fields, "run"));
   Stream stream;
   std::optional<SampleResult> result;
   request.on_progress = [&](const SampleProgress& progress) { stream.add(progress); };

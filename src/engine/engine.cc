@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/narrow.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -64,6 +65,7 @@ struct Engine::State {
   void report_finished();
   void run(const std::vector<Slice>& slices);
   at::Tensor forward(const Decoder& weights, const std::vector<Slice>& slices, std::vector<int64_t>* last_rows);
+  void score_prompt(Sample& sample, const at::Tensor& hidden, int64_t first_position);
   void sample(const std::vector<Sample*>& ready, const at::Tensor& logits);
   void tell(Sample& sample);
 };
@@ -140,6 +142,8 @@ Result<std::shared_ptr<const Job>> Engine::State::make_job(Request request, cons
   }
   if (request.max_tokens == 0 || request.max_tokens < -1)
     return Error{"must be at least 1", where + ": max_tokens", ""};
+  if (request.prompt_logprobs > config.vocab || request.prompt_logprobs < -1)
+    return Error{"must be 0 up to the vocabulary's size", where + ": prompt_logprobs", ""};
   if (request.samples < 1 || request.samples > 1024) return Error{"must be 1 to 1024", where + ": n", ""};
   if (!request.sampling.stop.empty() && tokenizer == nullptr) {
     return Error{"stop strings need a tokenizer", where + ": stop",
@@ -276,6 +280,13 @@ void Engine::State::run(const std::vector<Slice>& slices) {
   std::vector<int64_t> last_rows;
   const at::Tensor hidden = forward(weights, slices, &last_rows);
 
+  for (size_t i = 0; i < slices.size(); ++i) {
+    const auto& [sample, count] = slices[i];
+    if (!sample->wants_prompt_logprobs()) continue;
+    score_prompt(*sample, at::narrow(hidden, 0, last_rows[i] + 1 - count, count),
+                 sample->cache->next_position() - count);
+  }
+
   std::vector<Sample*> ready;
   std::vector<int64_t> rows;
   for (size_t i = 0; i < slices.size(); ++i) {
@@ -292,6 +303,30 @@ void Engine::State::run(const std::vector<Slice>& slices) {
   const at::Tensor wanted = all ? hidden : at::index_select(hidden, 0, to_tensor(rows, hidden.device()));
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
   sample(ready, weights.logits(wanted, mode).to(at::kCPU).contiguous());
+}
+
+// Rows of the first prompt, from `first_position` on: the log-prob of the id that follows each.
+void Engine::State::score_prompt(Sample& sample, const at::Tensor& hidden, int64_t first_position) {
+  constexpr int64_t kBlock = 32;  // rows whose logits are held at once
+  const auto prompt = sample.prompt();
+  const int64_t top = sample.job().request.prompt_logprobs;
+  if (sample.prompt_draws.empty()) {
+    for (const int32_t id : prompt) sample.prompt_draws.push_back({.id = id});
+  }
+  const int64_t rows = std::min(hidden.size(0), static_cast<int64_t>(prompt.size()) - 1 - first_position);
+  const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
+  SamplerScratch scratch;
+  for (int64_t from = 0; from < rows; from += kBlock) {
+    const int64_t count = std::min(kBlock, rows - from);
+    const at::Tensor logits =
+        sample.weights().decoder->logits(at::narrow(hidden, 0, from, count), mode).to(at::kCPU).contiguous();
+    const int64_t vocab = logits.size(1);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t position = first_position + from + i + 1;
+      sample.prompt_draws[position] = score_token(
+          {logits.const_data_ptr<float>() + i * vocab, static_cast<size_t>(vocab)}, prompt[position], top, scratch);
+    }
+  }
 }
 
 void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& logits) {
@@ -327,7 +362,11 @@ void Engine::State::tell(Sample& sample) {
                                     .kv_tokens = sample.cache ? sample.cache->cached_tokens() : 0,
                                     .context_tokens = sample.cache ? sample.cache->next_position() : 0,
                                     .thinking = sample.runner().thinking(),
-                                    .text = text});
+                                    .text = text,
+                                    .trace = &sample.runner().trace(),
+                                    .closed_kv = sample.closed_kv(),
+                                    .events = sample.cache ? std::span<const EvictionRecord>(sample.cache->records())
+                                                           : std::span<const EvictionRecord>()});
 }
 
 EngineStats Engine::stats() const {

@@ -23,7 +23,8 @@ struct EngineOptions {
   int64_t park_memory_bytes = 0;       // host memory for preempted sequences; 0: replay instead
   int64_t batch_max = 64;              // running samples at most
   int64_t max_context = 0;             // 0: the model's max_position_embeddings
-  int64_t prefill_slice_tokens = 512;  // prefill rows a step at most
+  int64_t prefill_slice_tokens = 512;  // prefill rows a step at most, shared by the prompts under way
+  int64_t turn_tokens = 1024;          // while others wait, who said so many goes to the back (with park memory)
   int64_t page_tokens = 0;             // 0: 16 for contexts up to 2048, else 64
   bool prefix_cache = true;
   double prefix_cache_share = 0.25;  // of the pages that prompts nobody uses any more may keep

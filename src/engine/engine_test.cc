@@ -149,6 +149,68 @@ TEST_F(EngineTest, PreemptionChangesNothing) {
   }
 }
 
+TEST_F(EngineTest, LongOnesTakeTurnsWithThoseThatWait) {
+  // One place: without turns the short ones wait for the long one's end.
+  for (const std::string think : {"longcot", "delethink:chunk=40,carry=20,head=4,max_chunks=100"}) {
+    std::vector<std::vector<std::pair<int32_t, float>>> texts;
+    for (const int64_t turn : {0, 32}) {
+      const auto engine = model_.engine({.kv_memory_bytes = model_.kv_bytes(4096),
+                                         .park_memory_bytes = 1 << 30,
+                                         .batch_max = 1,
+                                         .turn_tokens = turn,
+                                         .exact = true});
+      std::vector<int> ended;
+      std::vector<SampleResult> results(3);
+      for (int i = 0; i < 3; ++i) {
+        Request one = request(10 + i, i == 0 ? 200 : 50, i == 1 ? "rpc:interval=16,ratio=2,window=4" : "full", think);
+        one.on_finish = [&, i](SampleResult result) {
+          ended.push_back(i);
+          results[i] = std::move(result);
+        };
+        ASSERT_TRUE(engine->submit(std::move(one), "test").ok());
+      }
+      engine->run_until_idle();
+      EXPECT_EQ(ended, turn == 0 ? (std::vector<int>{0, 1, 2}) : (std::vector<int>{1, 2, 0})) << think;
+      for (const auto& result : results) texts.push_back(fingerprint(result.trace));
+    }
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(texts[i], texts[i + 3]) << think;
+  }
+}
+
+TEST_F(EngineTest, AShortPromptIsNotHeldUpByALongOne) {
+  const auto engine =
+      model_.engine({.kv_memory_bytes = model_.kv_bytes(8192), .max_context = 4096, .prefill_slice_tokens = 128});
+  std::vector<int> ended;
+  for (int i = 0; i < 2; ++i) {
+    Request one = request(i == 0 ? 1500 : 20, 2);
+    one.on_finish = [&, i](const SampleResult&) { ended.push_back(i); };
+    ASSERT_TRUE(engine->submit(std::move(one), "test").ok());
+  }
+  engine->run_until_idle();
+  EXPECT_EQ(ended, (std::vector<int>{1, 0}));
+  EXPECT_LE(engine->stats().steps, 16);  // 1520 rows in slices of 128: what the short one left was not wasted
+}
+
+TEST_F(EngineTest, PromptScoresAreWhatDecodingSays) {
+  const auto engine = model_.engine({.kv_memory_bytes = model_.kv_bytes(1024), .prefill_slice_tokens = 7});
+  Request one = request(12, 20);
+  const SampleResult said = run_one(*engine, one);
+  Request whole = one;
+  for (const auto& id : said.trace.token_ids()) whole.prompt_ids.push_back(id);
+  whole.max_tokens = 1;
+  whole.prompt_logprobs = 2;
+  const SampleResult scored = run_one(*engine, whole);
+  ASSERT_EQ(scored.prompt_draws.size(), whole.prompt_ids.size());
+  EXPECT_NE(scored.prompt_draws[0].logprob, scored.prompt_draws[0].logprob);  // nothing comes before the first
+  for (size_t i = 0; i < 20; ++i) {
+    const TokenDraw& draw = scored.prompt_draws[12 + i];
+    EXPECT_EQ(draw.id, said.trace.chunks[0].token_ids[i]);
+    EXPECT_NEAR(draw.logprob, said.trace.chunks[0].draws[i].logprob, 1e-5);
+    EXPECT_EQ(draw.top[0].id, draw.id);  // it was greedy
+  }
+  EXPECT_EQ(scored.prefix_hit_tokens, 0);
+}
+
 TEST_F(EngineTest, ThreadsAndNeighboursDoNotMatterUnderExact) {
   const auto engine = model_.engine({.prefill_slice_tokens = 9, .exact = true});
   const auto lone = model_.engine({.exact = true});

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,8 +42,11 @@ struct SampleResult {
   std::vector<ChunkKv> kv;  // one a chunk
   SampleTiming timing;
   std::optional<std::string> text;  // without the ending EOS, stop id or stop string; nullopt without a tokenizer
+  std::string stop_string;          // the one that ended it; empty otherwise
   std::string error;                // one line, when reason_of(trace.finish) is kError
   int64_t preemptions = 0;
+  int64_t prefix_hit_tokens = 0;        // of the first chunk's prompt, taken from the prefix cache
+  std::vector<TokenDraw> prompt_draws;  // with prompt_logprobs: one an id of the query, the first without log-prob
 };
 
 // What a listener sees of a running sample.
@@ -54,6 +58,10 @@ struct SampleProgress {
   int64_t context_tokens = 0;  // seen by this chunk
   bool thinking = false;
   std::string_view text;  // new, certain text (empty without a tokenizer)
+  // All of it, for listeners that keep their own place in it; valid during the call.
+  const Trace* trace = nullptr;
+  std::span<const ChunkKv> closed_kv;      // of the chunks before the present one
+  std::span<const EvictionRecord> events;  // of the present chunk
 };
 
 struct Request {
@@ -64,6 +72,9 @@ struct Request {
   SamplingOptions sampling;
   int64_t max_tokens = -1;  // -1: up to the context
   int64_t samples = 1;
+  bool stop_in_thinking = true;  // stop strings count in thinking too
+  bool continues_text = false;   // what is said is text that follows the prompt's: a space between them stays
+  int64_t prompt_logprobs = -1;  // -1: none; N: of the query's ids and the N best (SampleResult::prompt_draws)
   std::shared_ptr<const EvictionPolicy> policy;    // null: full
   std::shared_ptr<const Environment> environment;  // null: longcot
   std::optional<std::chrono::steady_clock::time_point> deadline;

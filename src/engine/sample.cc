@@ -15,6 +15,9 @@ Sample::Sample(std::shared_ptr<const Job> job, int64_t index, uint64_t arrival, 
   if (tokenizer != nullptr) {
     decoder_.emplace(*tokenizer, /*skip_special=*/true);
     stops_.emplace(job_->request.sampling.stop);
+    if (job_->request.continues_text) {
+      for (const int32_t id : job_->query_ids) decoder_->push(id);
+    }
   }
 }
 
@@ -110,11 +113,22 @@ void Sample::take_new_ids() {
     ++history_.output[id];
     ++history_.tokens;
     const bool is_ending_id = ends_with_id && history_.tokens == runner_.tokens();
-    if (decoder_ && !is_ending_id && !stopped_) stream_text(id);
+    const int64_t index = history_.tokens - 1;
+    const bool thought = trace.thinking_from >= 0 && index >= trace.thinking_from &&
+                         (trace.thinking_to < 0 || index < trace.thinking_to);
+    if (decoder_ && !is_ending_id && !stopped_) stream_text(id, thought);
   }
 }
 
-void Sample::stream_text(int32_t id) {
+void Sample::stream_text(int32_t id, bool thinking) {
+  if (thinking && !job_->request.stop_in_thinking) {
+    if (std::string held = stops_->flush(); !held.empty()) {  // said before thinking; no match may go on from it
+      new_text_ += held;
+      stops_.emplace(job_->request.sampling.stop);
+    }
+    new_text_ += decoder_->push(id);
+    return;
+  }
   const auto match = stops_->push(decoder_->push(id));
   new_text_ += match.text;
   if (match.stopped) {
@@ -159,8 +173,11 @@ SampleResult Sample::result() {
   out.kv = std::move(kv_);
   out.timing = timing_;
   if (decoder_) out.text = std::move(text_);
+  if (stops_) out.stop_string = stops_->found();
   out.error = error;
   out.preemptions = preemptions;
+  out.prefix_hit_tokens = prefix_hit_tokens;
+  out.prompt_draws = std::move(prompt_draws);
   return out;
 }
 

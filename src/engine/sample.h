@@ -47,6 +47,10 @@ class Sample {
   std::unique_ptr<SequenceCache> cache;           // while running
   std::unique_ptr<SequenceCache::Parked> parked;  // while parked
   int64_t preemptions = 0;
+  int64_t prefix_hit_tokens = 0;
+  int64_t turn_from = 0;                // tokens generated when its turn began
+  std::vector<TokenDraw> prompt_draws;  // filled by the engine where the request wants them
+  bool wants_prompt_logprobs() const { return job_->request.prompt_logprobs >= 0 && runner_.chunk_index() == 0; }
   const WeightVersion& weights() const { return weights_; }  // of the present chunk; no decoder: it has not begun
   void begin_chunk(const WeightVersion& weights);
   void drop();  // forgets the cache; what it evicted is replayed when the sample runs again
@@ -69,6 +73,7 @@ class Sample {
   const TokenHistory& history() const { return history_; }
   void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
   void finish(FinishDetail detail);
+  const std::vector<ChunkKv>& closed_kv() const { return kv_; }
   // Text that became certain since the last call.
   std::string take_new_text();
   SampleResult result();
@@ -81,7 +86,7 @@ class Sample {
  private:
   void close_chunk();
   void take_new_ids();
-  void stream_text(int32_t id);
+  void stream_text(int32_t id, bool thinking);
   bool per_step_policy() const;
 
   std::shared_ptr<const Job> job_;

@@ -65,6 +65,13 @@ void best_ids(std::span<const float> logits, int64_t count, std::vector<int32_t>
   std::sort(order.begin(), order.end(), better);
 }
 
+void add_logprobs(TokenDraw& draw, std::span<const float> logits, int64_t top, SamplerScratch& scratch) {
+  const double normaliser = log_sum_exp(logits);
+  draw.logprob = static_cast<float>(logits[draw.id] - normaliser);
+  best_ids(logits, top, scratch.order);
+  for (const int32_t id : scratch.order) draw.top.push_back({id, static_cast<float>(logits[id] - normaliser)});
+}
+
 // What top-k, top-p and min-p leave, best first, in scratch.order.
 void filter(std::span<const float> logits, const SamplingOptions& options, SamplerScratch& scratch) {
   const auto vocab = static_cast<int64_t>(logits.size());
@@ -197,12 +204,13 @@ TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& optio
     }
   }
   if (!options.sampling_logprobs) draw.sampling_logprob = kNoLogprob;
-  if (options.logprobs >= 0) {
-    const double normaliser = log_sum_exp(logits);
-    draw.logprob = static_cast<float>(logits[draw.id] - normaliser);
-    best_ids(logits, options.logprobs, scratch.order);
-    for (const int32_t id : scratch.order) draw.top.push_back({id, static_cast<float>(logits[id] - normaliser)});
-  }
+  if (options.logprobs >= 0) add_logprobs(draw, logits, options.logprobs, scratch);
+  return draw;
+}
+
+TokenDraw score_token(std::span<const float> logits, int32_t id, int64_t top, SamplerScratch& scratch) {
+  TokenDraw draw{.id = id};
+  add_logprobs(draw, logits, top, scratch);
   return draw;
 }
 

@@ -58,4 +58,7 @@ struct SamplerScratch {
 TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& options, const TokenHistory& history,
                      std::span<const int32_t> forbidden, uint64_t sample, SamplerScratch& scratch);
 
+// What draw_token() reports of an id that was given: its log-prob, and those of the `top` best.
+TokenDraw score_token(std::span<const float> logits, int32_t id, int64_t top, SamplerScratch& scratch);
+
 }  // namespace throughline

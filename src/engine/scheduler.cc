@@ -86,13 +86,15 @@ bool Scheduler::admit_one(Sample& sample, int64_t promised) {
                                                decoder.attention_scale(), sample.prompt_tokens());
   std::vector<int32_t> shared;
   const bool begins = sample.weights().decoder == nullptr;
-  if (options_.prefix_cache && cache->takes_prefix_hits() && (begins || is_newest(sample)))
+  if (options_.prefix_cache && cache->takes_prefix_hits() && !sample.wants_prompt_logprobs() &&
+      (begins || is_newest(sample)))
     shared = prefixes_->find(sample.prompt(), sample.prompt_tokens() - 1);
   const int64_t hit = static_cast<int64_t>(shared.size()) * pool_->shape().page_tokens;
   if (hit > 0) cache->adopt_prefix(shared, hit);
   const int64_t pages = cache->pages_needed(std::min(sample.prompt_tokens() - hit + 1, sample.context_tokens() - hit));
   if (!fits(promised + pages)) return false;
   prefix_hit_tokens += hit;
+  if (sample.runner().chunk_index() == 0) sample.prefix_hit_tokens = hit;
   sample.cache = std::move(cache);
   if (begins) sample.begin_chunk(weights_);
   sample.mark_admitted();
@@ -122,16 +124,60 @@ void Scheduler::admit() {
   }
 }
 
+// One a step, so that those who wait come in one after the other. Between two chunks there is nothing to park.
+void Scheduler::take_turns() {
+  if (!someone_waits_ || options_.turn_tokens <= 0 || options_.park_memory_bytes <= 0) return;
+  const int64_t page_bytes = pool_->shape().bytes_per_page();
+  for (auto it = samples_.begin(); it != samples_.end(); ++it) {
+    Sample& sample = **it;
+    if (sample.finished() || sample.runner().tokens() - sample.turn_from < options_.turn_tokens) continue;
+    if (runs(sample)) {
+      const int64_t bytes = static_cast<int64_t>(sample.cache->pages().size()) * page_bytes;
+      if (sample.next_is_prefill() || parked_bytes() + bytes > options_.park_memory_bytes) continue;
+      give_way(sample);
+    }
+    sample.turn_from = sample.runner().tokens();
+    ++turns;
+    std::rotate(it, it + 1, samples_.end());
+    return;
+  }
+}
+
+// Prefill rows of each sample (0 for those that decode): equal shares, and what short ones leave goes to the oldest.
+std::vector<int64_t> Scheduler::prefill_shares() const {
+  constexpr int64_t kLeastShare = 64;
+  std::vector<int64_t> wants(samples_.size()), shares(samples_.size());
+  int64_t count = 0, left = options_.prefill_slice_tokens;
+  for (size_t i = 0; i < samples_.size(); ++i) {
+    if (!runs(*samples_[i]) || !samples_[i]->next_is_prefill()) continue;
+    wants[i] = samples_[i]->next_rows(options_.prefill_slice_tokens);
+    ++count;
+  }
+  if (count == 0) return shares;
+  const int64_t share = std::max(kLeastShare, left / count);
+  for (const int64_t most : {share, options_.prefill_slice_tokens}) {
+    for (size_t i = 0; i < samples_.size(); ++i) {
+      const int64_t more = std::min({wants[i] - shares[i], most, left});
+      shares[i] += more;
+      left -= more;
+    }
+  }
+  return shares;
+}
+
 std::vector<Slice> Scheduler::plan() {
+  take_turns();
   admit();
+  someone_waits_ = std::any_of(samples_.begin(), samples_.end(),
+                               [](const auto& sample) { return !sample->finished() && !runs(*sample); });
   std::vector<Slice> slices;
-  int64_t prefill_budget = options_.prefill_slice_tokens;
-  for (const auto& owned : samples_) {
-    Sample& sample = *owned;
+  const std::vector<int64_t> shares = prefill_shares();
+  for (size_t i = 0; i < samples_.size(); ++i) {
+    Sample& sample = *samples_[i];
     if (!runs(sample)) continue;
     const bool prefill = sample.next_is_prefill();
-    if (prefill && prefill_budget <= 0) continue;
-    const int64_t rows = sample.next_rows(prefill ? prefill_budget : options_.prefill_slice_tokens);
+    if (prefill && shares[i] <= 0) continue;
+    const int64_t rows = sample.next_rows(prefill ? shares[i] : options_.prefill_slice_tokens);
     const int64_t pages = sample.cache->pages_needed(rows);
     if (!make_room(pages, &sample)) {
       // Everybody younger has given way already. If someone older runs, this one gives way too; alone, it cannot fit.
@@ -141,7 +187,6 @@ std::vector<Slice> Scheduler::plan() {
       continue;
     }
     sample.cache->reserve(rows);
-    if (prefill) prefill_budget -= rows;
     slices.push_back({&sample, rows});
   }
   return slices;

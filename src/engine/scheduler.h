@@ -3,6 +3,8 @@
 // Order is arrival order: nobody overtakes, the oldest always makes progress, and when pages run out the youngest
 // running sample gives way (parked while the parking memory lasts, else dropped for replay). Prefix-cache pages that
 // nobody uses go first. A sample that cannot run even alone ends with kKvMemory.
+// Long ones do not starve short ones: prompts share a step's prefill rows, and while others wait, who has had its turn
+// is parked and goes to the back of the order (never replayed for that: what it costs is a copy).
 #pragma once
 
 #include <memory>
@@ -39,7 +41,7 @@ class Scheduler {
   // To be called when a sample's prompt has been computed: its pages may serve others.
   void offer_prefix(const Sample& sample);
 
-  int64_t parked = 0, replayed = 0, prefix_hit_tokens = 0;  // totals
+  int64_t parked = 0, replayed = 0, turns = 0, prefix_hit_tokens = 0;  // totals
 
  private:
   void admit();
@@ -48,6 +50,8 @@ class Scheduler {
   void give_way(Sample& sample);
   bool preempt_youngest(const Sample* older_than);
   int64_t parked_bytes() const;
+  void take_turns();
+  std::vector<int64_t> prefill_shares() const;
   void fail_for_memory(Sample& sample, int64_t pages);
   // Prompt pages are those of the newest weights.
   bool is_newest(const Sample& sample) const { return sample.weights().version == weights_.version; }
@@ -57,6 +61,7 @@ class Scheduler {
   EngineOptions options_;
   WeightVersion weights_;
   std::vector<std::unique_ptr<Sample>> samples_;
+  bool someone_waits_ = false;  // after the last admission
 };
 
 }  // namespace throughline

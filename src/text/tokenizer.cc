@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include "text/byte_level.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
 
@@ -78,6 +79,23 @@ std::string Tokenizer::token_text(int32_t id) const {
   if (const AddedToken* token = parts_->added.find(id)) return token->content;
   const std::string* piece = parts_->bpe.vocabulary().piece(id);
   return piece == nullptr ? "" : *piece;
+}
+
+std::string Tokenizer::token_bytes(int32_t id) const {
+  if (const AddedToken* token = parts_->added.find(id)) return token->content;
+  const std::string* piece = parts_->bpe.vocabulary().piece(id);
+  if (piece == nullptr) return "";
+  // As decoded behind another piece: a text's beginning may lose a space.
+  std::string out;
+  PieceDecoder::Run run = start_decoding();
+  run.put("a", out);
+  run.put(*piece, out);
+  run.finish(out);
+  if (!out.empty() && out[0] == 'a') out.erase(0, 1);
+  if (out.find("\xEF\xBF\xBD") == std::string::npos) return out;
+  if (piece->size() == 6 && piece->compare(0, 3, "<0x") == 0)  // a byte on its own, <0xE2>
+    return std::string(1, static_cast<char>(std::stoi(piece->substr(3, 2), nullptr, 16)));
+  return characters_to_bytes(*piece).value_or(out);
 }
 
 bool Tokenizer::is_special(int32_t id) const {

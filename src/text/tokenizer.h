@@ -51,6 +51,8 @@ class Tokenizer {
 
   std::optional<int32_t> token_id(std::string_view token) const;  // the exact piece, added tokens included
   std::string token_text(int32_t id) const;  // the piece as the vocabulary spells it ("Ġthe"); unknown id: ""
+  // The bytes it adds in the middle of a text; they may be a part of a code point. Unknown id: "".
+  std::string token_bytes(int32_t id) const;
   bool is_special(int32_t id) const;
   int32_t vocab_size() const;  // the largest id + 1, added tokens included
   std::optional<int32_t> bos_id() const;

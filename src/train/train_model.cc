@@ -25,21 +25,16 @@ Json special_token(int32_t id, const std::string& text) {
 }  // namespace
 
 Result<TrainModel> TrainModel::load(const std::string& folder, const std::string& dtype) {
-  TrainModel out;
-  out.folder = folder;
-  TL_TRY(out.decoder, Decoder::load(folder, {.dtype = dtype}));
-  if (!Tokenizer::present(folder))
-    return Error{"the model directory has no tokenizer", folder, "training needs tokenizer.json"};
-  TL_TRY(out.tokenizer, Tokenizer::load(folder));
-  TL_TRY(out.chat_template, ChatTemplate::load(folder));
-  TL_TRY(GenerationDefaults defaults, load_generation_defaults(folder, out.decoder->config()));
-  out.eos_ids = std::move(defaults.eos_ids);
-  if (out.eos_ids.empty()) {
+  TL_TRY(ModelParts parts, ModelParts::load(folder, dtype));
+  if (!parts.tokenizer) return Error{"the model directory has no tokenizer", folder, "training needs tokenizer.json"};
+  if (parts.defaults.eos_ids.empty()) {
     return Error{"the model has no EOS id: a trace could not end", folder,
                  "set eos_token_id in config.json or generation_config.json"};
   }
-  const Tokenizer& tokenizer = *out.tokenizer;
-  out.tags = ThinkingTags::resolve([&](std::string_view text) { return tokenizer.token_id(text); });
+  TrainModel out;
+  static_cast<ModelParts&>(out) = std::move(parts);
+  out.folder = folder;
+  out.eos_ids = out.defaults.eos_ids;
   return out;
 }
 
@@ -51,10 +46,9 @@ Result<PromptIds> TrainModel::prompt(std::string_view text) const {
     return out;
   }
   const Json messages = Json::array({{{"role", "user"}, {"content", std::string(text)}}});
-  TL_TRY(const auto rendered, chat_template->render_parts(messages, {}));
-  out.ids = tokenizer->encode(rendered.text, {.add_special_tokens = false, .parse_special = true});
-  if (tags)
-    out.opens_thinking = tags->opened_by_text(std::string_view(rendered.text).substr(rendered.generation_begin));
+  TL_TRY(ModelPrompt rendered, render(messages, {}, folder));
+  out.ids = std::move(rendered.ids);
+  out.opens_thinking = rendered.opens_thinking.value_or(false);
   return out;
 }
 

@@ -6,17 +6,12 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
-#include "model/decoder.h"
-#include "text/chat_template.h"
-#include "text/thinking_tags.h"
-#include "text/tokenizer.h"
+#include "engine/loaded_model.h"
 
 namespace throughline {
 
@@ -25,12 +20,8 @@ struct PromptIds {
   bool opens_thinking = false;
 };
 
-struct TrainModel {
+struct TrainModel : ModelParts {
   std::string folder;  // what it was loaded from
-  std::unique_ptr<Decoder> decoder;
-  std::unique_ptr<const Tokenizer> tokenizer;
-  std::optional<ChatTemplate> chat_template;
-  std::optional<ThinkingTags> tags;
   std::vector<int32_t> eos_ids;
 
   // `dtype`: fp32, bf16 or empty. Errors: no tokenizer, no EOS id.

@@ -5,6 +5,7 @@ build_packages=(
   libhwy-dev=hwy/highway.h nlohmann-json3-dev=nlohmann/json.hpp libcli11-dev=CLI/CLI.hpp libspdlog-dev=spdlog/spdlog.h
   libfmt-dev=fmt/core.h libonig-dev=oniguruma.h libutf8proc-dev=utf8proc.h libgmp-dev=gmp.h
   libtomlplusplus-dev=toml++/toml.h libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h librapidcheck-dev=rapidcheck.h
+  libboost1.81-dev=boost/beast/http/parser.hpp libssl-dev=openssl/ssl.h
   libgloo-dev=gloo/algorithm.h  # headers only: the wheel has the library
 )
 torch_packages=(python3=python3 python3-pip=pip3 unzip=unzip)

@@ -1,0 +1,187 @@
+#include "cli/serve_command.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <sstream>
+
+#include "base/files.h"
+#include "cli/interrupt.h"
+#include "cli/model_options.h"
+#include "cli/report.h"
+#include "cli/version.h"
+#include "serve/server.h"
+
+namespace throughline {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  FieldFlags flags;
+  serve::ServerOptions server;
+  std::string served_name, key_file, log_level = "info", log_format = "json", body_limit = "16M";
+  bool no_page = false;
+};
+
+serve::LogLevel log_level_of(const std::string& word) {
+  if (word == "debug") return serve::LogLevel::kDebug;
+  if (word == "warn") return serve::LogLevel::kWarn;
+  if (word == "error") return serve::LogLevel::kError;
+  return word == "off" ? serve::LogLevel::kOff : serve::LogLevel::kInfo;
+}
+
+// One key a line; '#' begins a comment.
+Status add_keys(const std::string& path, std::vector<std::string>& keys) {
+  TL_TRY(const std::string text, read_file(path, size_t{1} << 20));
+  std::istringstream lines(text);
+  std::string line;
+  while (std::getline(lines, line)) {
+    const size_t from = line.find_first_not_of(" \t\r");
+    if (from == std::string::npos || line[from] == '#') continue;
+    keys.push_back(line.substr(from, line.find_last_not_of(" \t\r") + 1 - from));
+  }
+  if (keys.empty()) return Error{"holds no key", "--api-key-file " + path, "write one key a line"};
+  return {};
+}
+
+Status check_methods(const std::vector<std::string>& methods, std::span<const SpecInfo> infos,
+                     const std::string& flag) {
+  for (const auto& method : methods)
+    TL_TRY_STATUS([&]() -> Status {
+      for (const auto& info : infos) {
+        if (info.method == method) return {};
+      }
+      return Error{"unknown method \"" + method + "\"", flag, "see `throughline help`"};
+    }());
+  return {};
+}
+
+std::string model_name(const std::string& folder) {
+  std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
+  if (path.filename().empty()) path = path.parent_path();
+  const std::string name = path.filename().string();
+  return name.empty() || name == "." ? "model" : name;
+}
+
+Result<int> serve_model(Options options) {
+  serve::ServerOptions& server = options.server;
+  TL_TRY(server.service.defaults, options.flags.fields());
+  if (!options.key_file.empty()) TL_TRY_STATUS(add_keys(options.key_file, server.service.api_keys));
+  for (const auto& key : server.service.api_keys) {
+    if (key.empty()) return Error{"is empty", "--api-key", ""};
+  }
+  TL_TRY_STATUS(check_methods(server.service.allowed_kv, policy_infos(), "--allow-kv"));
+  TL_TRY_STATUS(check_methods(server.service.allowed_think, environment_infos(), "--allow-think"));
+  TL_TRY(const int64_t body_bytes, parse_size(options.body_limit, "--body-limit"));
+  if (body_bytes < 1024) return Error{"must be at least 1K", "--body-limit", ""};
+  server.http.limits.body_bytes = static_cast<size_t>(body_bytes);
+  server.service.only_that_name = !options.served_name.empty();
+  server.service.model_name = options.served_name.empty() ? model_name(options.model.model) : options.served_name;
+  server.service.version = kVersion;
+  server.service.page = !options.no_page;
+  server.log_level = log_level_of(options.log_level);
+  server.log_json = options.log_format == "json";
+
+  TL_TRY(auto model, load_model(options.model));
+  const EngineOptions& engine = model->engine->options();
+  const std::string plan = fmt::format("context {}, KV memory {:.1f} MiB, {} sequences at once", engine.max_context,
+                                       static_cast<double>(engine.kv_memory_bytes) / (1 << 20), engine.batch_max);
+  TL_TRY(auto made, serve::Server::create(std::move(model), server));
+  const char* scheme = server.http.tls_certificate.empty() ? "http" : "https";
+  const std::string host =
+      server.http.host.find(':') == std::string::npos ? server.http.host : "[" + server.http.host + "]";
+  fmt::print(stderr, "throughline: {} at {}://{}:{} ({})\n", server.service.model_name, scheme, host, made->port(),
+             plan);
+  std::fflush(stderr);
+  made->run(interrupted);
+  return 0;
+}
+
+void add_server_flags(CLI::App& command, Options& options) {
+  serve::ServerOptions& server = options.server;
+  const auto group = [](CLI::Option* option, const char* name) { return option->group(name); };
+  const char* const kNetwork = "Network";
+  group(command.add_option("--host", server.http.host, "address to listen on; 0.0.0.0 and :: are everybody"), kNetwork)
+      ->capture_default_str();
+  group(command.add_option("--port", server.http.port, "TCP port; 0: any free one"), kNetwork)->capture_default_str();
+  group(command.add_option("--tls-cert", server.http.tls_certificate, "certificate chain, PEM; with --tls-key: HTTPS"),
+        kNetwork);
+  group(command.add_option("--tls-key", server.http.tls_key, "its private key, PEM"), kNetwork);
+  group(command.add_option("--http-threads", server.http.threads, "threads that read and write"), kNetwork)
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  group(command.add_option("--max-connections", server.http.max_connections, "more are closed at once"), kNetwork)
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  group(command.add_option("--body-limit", options.body_limit, "bytes of a request's body, at most"), kNetwork)
+      ->capture_default_str();
+  group(command.add_option("--ping", server.http.ping_s, "a silent stream gets a comment line that often, s"), kNetwork)
+      ->check(CLI::Range(0.05, 3600.0))
+      ->capture_default_str();
+  group(command.add_option("--cors-origin", server.service.cors_origins,
+                           "web pages of this origin may call (several times; * is any); none by default"),
+        kNetwork)
+      ->allow_extra_args(false);
+  group(command.add_flag("--no-page", options.no_page, "do not serve the page at /"), kNetwork);
+
+  const char* const kAccess = "Access and load";
+  group(command.add_option("--api-key", server.service.api_keys, "key that clients must send (several times)"), kAccess)
+      ->allow_extra_args(false)
+      ->envname("THROUGHLINE_API_KEY");
+  group(command.add_option("--api-key-file", options.key_file, "file of keys, one a line"), kAccess);
+  group(command.add_option("--rate-limit", server.service.requests_per_minute,
+                           "requests a minute for each key (without keys: each address); 0: no limit"),
+        kAccess)
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
+  group(command.add_option("--max-queue", server.driver.max_queue,
+                           "samples that may wait beyond --batch-max; then 429 with Retry-After"),
+        kAccess)
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  group(command.add_option("--request-timeout", server.service.timeout_s, "seconds a request may take; 0: any"),
+        kAccess)
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
+  group(command.add_option("--drain", server.drain_s, "seconds that requests under way may take after SIGTERM"),
+        kAccess)
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+
+  const char* const kModel = "What is served";
+  group(command.add_option("--served-model-name", options.served_name,
+                           "the model's name; requests for others get 404 (default: any name is taken)"),
+        kModel);
+  group(command.add_option("--allow-kv", server.service.allowed_kv, "KV methods that requests may name: full,rpc"),
+        kModel)
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  group(command.add_option("--allow-think", server.service.allowed_think, "environments that requests may name"),
+        kModel)
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  group(command.add_option("--log-level", options.log_level, "debug, info, warn, error or off"), kModel)
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
+      ->capture_default_str();
+  group(command.add_option("--log-format", options.log_format, "json or text"), kModel)
+      ->check(CLI::IsMember({"json", "text"}))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_serve_command(CLI::App& app, int* exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server, with a page to chat and look inside");
+  command->footer(
+      "Routes, fields and examples: docs/server.md. SIGTERM and Ctrl-C drain it; a second one ends at once.");
+  options->model.add_to(*command);
+  add_server_flags(*command, *options);
+  options->flags.add_to(*command, "Defaults for requests that do not say it themselves");
+  command->callback([options, exit_status] { *exit_status = report(serve_model(*options)); });
+}
+
+}  // namespace throughline

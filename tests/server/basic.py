@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""The server over real sockets: routes, streams, limits, disconnects, SIGTERM. Standard library only, a few seconds."""
+import json
+import socket
+import threading
+import time
+
+from client import Server
+
+
+def chat(text="Once upon a time", **fields):
+    return {"messages": [{"role": "user", "content": text}], "max_tokens": 12, "temperature": 0, **fields}
+
+
+def content_of(chunks):
+    return "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+
+
+def test_answers(server):
+    assert server.json("/health") == {"status": "ok"}
+    assert server.json("/v1/models")["data"][0]["id"] == "stories260K"
+    whole = server.json("/v1/chat/completions", chat())
+    chunks = list(server.stream("/v1/chat/completions", chat(stream_options={"include_usage": True})))
+    assert content_of(chunks) == whole["choices"][0]["message"]["content"] != ""
+    assert len({c["id"] for c in chunks}) == 1 and chunks[-1]["usage"] == {**whole["usage"], **chunks[-1]["usage"]}
+    one = server.json("/v1/completions", {"prompt": "Lily", "max_tokens": 8, "seed": 1, "n": 2})
+    assert [c["index"] for c in one["choices"]] == [0, 1] and one["usage"]["completion_tokens"] == 16
+
+
+def test_limits(server):
+    response, text = server.request("POST", "/v1/chat/completions", b"{" * 100)
+    assert response.status == 400 and json.loads(text)["error"]["type"] == "invalid_request_error"
+    response, text = server.request("POST", "/v1/chat/completions", b" " * (1 << 20))
+    assert response.status == 413 and json.loads(text)["error"]["code"] == "body_too_large", text
+    for path in ("/../../etc/passwd", "/static/../../etc/passwd", "/static/%2e%2e/%2e%2e/etc/passwd", "/%00"):
+        response, _ = server.request("GET", path)
+        assert response.status == 404, path
+    connection = server.raw(b"GET / HTTP/1.1\r\nX: " + b"y" * 100000)
+    assert b"431" in connection.recv(100)
+    connection.close()
+    connection = server.raw(b"\x16\x03\x01 nonsense\r\n\r\n")
+    assert b"400" in connection.recv(100)
+    connection.close()
+    # Two requests in one packet are answered in order on one connection.
+    connection = server.raw(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    got = b""
+    while part := connection.recv(65536):
+        got += part
+    assert got.count(b"HTTP/1.1 200 OK") == 2 and got.index(b"version") < got.index(b"status"), got
+    body = json.dumps(chat()).encode()
+    connection = server.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+    assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
+    connection.sendall(body)
+    assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+    connection.close()
+
+
+def long_chat(**fields):
+    return json.dumps(chat(max_tokens=480, ignore_eos=True, think="delethink:chunk=128,carry=64,head=8,max_chunks=1000",
+                           **fields) | {"max_tokens": 100000}).encode()
+
+
+def post(body):
+    return b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_disconnects(server):
+    for stream in (False, True):
+        connection = server.raw(post(long_chat(stream=stream)))
+        if stream:
+            connection.recv(1000)
+        until = time.monotonic() + 20
+        while not server.json("/requests")["requests"] and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.json("/requests")["requests"]
+        connection.close()
+        server.wait_idle()
+
+
+def test_pings_and_slow_readers(server):
+    # A reader that takes nothing does not hold up the others.
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", server.port))
+    slow.sendall(post(long_chat(stream=True, throughline={"progress": True})))
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert server.json("/v1/chat/completions", chat())["choices"]
+    assert time.monotonic() - began < 5
+    slow.close()
+    server.wait_idle()
+
+
+def test_drain(server):
+    results = []
+
+    def run(stream):
+        if stream:
+            results.append(list(server.stream("/v1/chat/completions", chat(max_tokens=300, ignore_eos=True)))[-1]["choices"][0]["finish_reason"])
+        else:
+            results.append(server.json("/v1/chat/completions", chat(max_tokens=300, ignore_eos=True))["choices"][0]["finish_reason"])
+
+    threads = [threading.Thread(target=run, args=(i % 2 == 0,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(server.json("/requests")["requests"]) < 4 and not results:
+        time.sleep(0.005)
+    status = server.stop()
+    for thread in threads:
+        thread.join()
+    assert status == 0 and results == ["length"] * 4, (status, results)
+    events = [json.loads(line) for line in server.lines]
+    assert any(e["event"] == "answered" and e["finish"] == "max_tokens" for e in events)
+    assert events[-1]["event"] == "stopped"
+
+
+def main():
+    server = Server("stories260K", "--body-limit", "64K", "--ping", "0.1")
+    try:
+        for test in (test_answers, test_limits, test_disconnects, test_pings_and_slow_readers, test_drain):
+            began = time.monotonic()
+            test(server)
+            print(f"{test.__name__}: {time.monotonic() - began:.2f} s", flush=True)
+    finally:
+        server.process.kill()
+
+
+if __name__ == "__main__":
+    main()
