@@ -1,6 +1,6 @@
 // One answer on the page: what it ran under, the folded thinking, what it said, the cache strip, the figures.
 import { rate, textOf } from './answer.js';
-import { count, fill, h, icon, seconds } from './dom.js';
+import { count, fill, h, icon, seconds, specTag } from './dom.js';
 import { markdown } from './markdown.js';
 import { Passage } from './passage.js';
 import { Strip } from './strip.js';
@@ -21,6 +21,9 @@ const ENDINGS = {
 
 const LIVE_LETTERS = 160;
 const LONG_ANSWER = 24000; // letters; above it, Markdown is set once, at the end
+
+// The request without what only this page needs.
+const plain = ({ throughline, stream_options, ...rest }) => rest;
 
 export class AnswerView {
   #answer = null;
@@ -45,8 +48,8 @@ export class AnswerView {
     this.figures = h('div.figures');
     this.gauge = h('div.gauge', { role: 'meter', 'aria-label': 'Tokens in the cache', 'aria-valuemin': 0 }, h('i.gauge-fill'), h('i.gauge-peak'));
     this.actions = h('div.actions', { hidden: true }, this.#copyButton('Copy', () => textOf(this.#answer, false).trim()),
-      this.#copyButton('curl', () => curl(hooks.origin, this.#answer.request, hooks.withKey())),
-      this.#copyButton('Python', () => python(hooks.origin, this.#answer.request, hooks.withKey())),
+      this.#copyButton('curl', () => curl(hooks.origin, plain(this.#answer.request), hooks.withKey())),
+      this.#copyButton('Python', () => python(hooks.origin, plain(this.#answer.request), hooks.withKey())),
       h('button.quiet', { type: 'button', onclick: () => hooks.again(), title: 'Ask again' }, icon('again'), 'Again'));
     this.element = h('section.answer', { 'aria-label': label ? `Answer ${label}` : 'Answer' },
       h('header.answer-head', {}, label && h('span.badge', { 'data-lane': label }, label), this.specs),
@@ -72,7 +75,7 @@ export class AnswerView {
     this.element.dataset.state = answer.state;
     this.element.setAttribute('aria-busy', String(running));
     if (!this.specs.childElementCount) {
-      fill(this.specs, h('span.spec', { title: 'KV policy' }, answer.request.kv), h('span.spec', { title: 'Thinking environment' }, answer.request.think));
+      fill(this.specs, specTag(answer.request.kv, 'KV policy'), specTag(answer.request.think, 'Thinking environment'));
     }
     this.#drawThinking(answer);
     this.#drawSaid(answer, running);
@@ -143,7 +146,7 @@ export class AnswerView {
     const total = (answer.chunks[0]?.prompt ?? 0) + answer.tokens;
     const figures = [];
     if (answer.state === 'waiting') figures.push(h('span.pulse', {}, 'Waiting for the first token'));
-    else {
+    else if (answer.tokens) {
       figures.push(h('span', {}, h('b', {}, count(answer.tokens)), ' tokens'));
       if (per_s > 0) figures.push(h('span', {}, h('b', {}, per_s < 10 ? per_s.toFixed(1) : count(per_s)), ' tok/s'));
       if (answer.chunks.length) {

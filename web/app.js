@@ -67,7 +67,9 @@ narrow.addEventListener('change', () => showPanel(!narrow.matches && settings.va
 
 // --- the welcome, while nothing was asked
 
-function drawWelcome(error) {
+let trouble = null; // why there are no props
+
+function drawWelcome(error = trouble) {
   welcome.hidden = chat.turns.length > 0;
   if (welcome.hidden) return;
   const { props } = chat;
@@ -112,14 +114,16 @@ async function pollServer() {
 }
 
 async function connect() {
-  drawWelcome(null);
+  trouble = null;
+  drawWelcome();
   try {
     chat.props = await api.props();
     modelName.textContent = chat.props.model.id;
     document.title = `${chat.props.model.id} · Throughline`;
-    drawWelcome(null);
+    drawWelcome();
   } catch (error) {
-    drawWelcome(error);
+    trouble = error;
+    drawWelcome();
     if (error.kind === 'key') askKey();
   }
   controls.setProps(chat.props);
@@ -130,7 +134,7 @@ settings.addEventListener('change', () => {
   compareButton.setAttribute('aria-pressed', String(settings.values.compare));
   document.body.classList.toggle('is-comparing', settings.values.compare);
   composer.draw();
-  drawWelcome(null);
+  drawWelcome();
 });
 settings.addEventListener('key', () => {
   api.key = settings.key;
@@ -138,7 +142,7 @@ settings.addEventListener('key', () => {
 });
 chat.addEventListener('change', () => {
   composer.draw();
-  drawWelcome(null);
+  drawWelcome();
   document.body.classList.toggle('has-turns', chat.turns.length > 0);
 });
 chat.addEventListener('trouble', (event) => {

@@ -6,7 +6,7 @@ import { fill, h, icon } from './dom.js';
 export class Composer {
   constructor(chat, settings, openSettings) {
     Object.assign(this, { chat, settings });
-    this.text = h('textarea.prompt', { id: 'prompt', rows: 1, placeholder: 'Ask something that takes some thought', 'aria-label': 'Prompt', enterKeyHint: 'send',
+    this.text = h('textarea.prompt', { id: 'prompt', rows: 1, placeholder: 'What shall it think about?', 'aria-label': 'Prompt', enterKeyHint: 'send',
       oninput: () => this.#fit(), onkeydown: (event) => this.#key(event) });
     this.button = h('button.send', { type: 'submit' });
     this.summary = h('button.lane-summary', { type: 'button', title: 'Open the settings', onclick: openSettings });

@@ -49,6 +49,11 @@ export function iconButton(name, label, onclick, more = {}) {
   return h('button.icon-button', { type: 'button', 'aria-label': label, title: label, onclick, ...more }, icon(name));
 }
 
+// A spec such as rpc:interval=64,ratio=4, which may break after its commas.
+export function specTag(text, title = null) {
+  return h('span.spec', { title }, text.split(',').map((part, i) => (i ? [',', h('wbr'), part] : part)));
+}
+
 // Replaces an element's children, and only then: focus and scrolling elsewhere stay.
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
@@ -56,7 +61,8 @@ export function fill(element, ...children) {
 }
 
 // 1234567 -> "1,234,567"; thin, in the reader's own grouping.
-export const count = (n) => Math.round(n).toLocaleString();
+const grouped = new Intl.NumberFormat();
+export const count = (n) => grouped.format(Math.round(n));
 
 export function seconds(s) {
   if (s < 10) return `${s.toFixed(1)} s`;

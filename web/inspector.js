@@ -9,7 +9,7 @@ const CURVE_HEIGHT = 72;
 const MAX_ROWS = 96;
 const PART_NAMES = { query: 'question', head: 'first tokens', carried: 'carried tail', own: 'said here' };
 
-const choice = (label, options, onchange) => h('label.choice', {}, h('span', {}, label), h('select', { onchange },
+const choice = (label, options, onchange) => h('label.choice', {}, h('span', {}, label), h('select', { onchange, 'aria-label': label },
   options.map(([value, name]) => h('option', { value }, name))));
 
 export class Inspector {
@@ -173,8 +173,13 @@ export class Inspector {
         span: length, event: row.event, layer: this.#layer, head: this.#head }));
     });
     const first = rows[0];
+    if (chunks.length > 1) return this.#describe(answer);
     if (first.length > 1) this.#text(paint, `${count(first[0].event.at)}`, GUTTER - 6, 10, 'right');
     this.#text(paint, 'now', GUTTER - 6, Math.max(10, height - 10), 'right');
+    return this.#describe(answer);
+  }
+
+  #describe(answer) {
     this.map.setAttribute('aria-label', `Kept positions, one row a compression, ${answer.events.length} in all. Arrow keys read it.`);
   }
 

@@ -61,10 +61,8 @@ function pieces(segment, cuts, getCut, setCut) {
 
 function knotLabel(answer, n) {
   const { head, carried } = answer.chunks[n];
-  const parts = ['the question'];
-  if (head) parts.push(`the first ${count(head)}`);
-  if (carried) parts.push(`the last ${count(carried)} tokens`);
-  return `starts again from ${parts.length > 2 ? `${parts[0]}, ${parts[1]} and ${parts[2]}` : parts.join(' and ')}`;
+  const parts = [head && `first ${count(head)}`, carried && `last ${count(carried)}`].filter(Boolean);
+  return parts.length ? `continues from the ${parts.join(' and ')} tokens` : 'starts from the question alone';
 }
 
 export class Passage {
@@ -72,6 +70,7 @@ export class Passage {
   #drawn = 0;      // segments drawn
   #shape = '';     // what makes a full redraw necessary
   #last = null;    // text node that grows
+  #section = 0;    // chunk it is in
 
   constructor(thinking) {
     this.#thinking = thinking;
@@ -80,7 +79,8 @@ export class Passage {
 
   update(answer, faded) {
     const shape = `${answer.chunks.length} ${faded ? `${answer.tokens} ${answer.compressions}` : ''}`;
-    if (shape !== this.#shape || !this.#last) this.#redraw(answer, faded);
+    const ahead = this.#section !== answer.chunks.length - 1 && this.#drawn < answer.segments.length;
+    if (shape !== this.#shape || !this.#last || ahead) this.#redraw(answer, faded);
     else this.#grow(answer);
     this.#shape = shape;
     this.#drawn = answer.segments.length;
@@ -105,6 +105,7 @@ export class Passage {
       const classes = [run.marked, run.level === null ? '' : `held-${run.level}`].filter(Boolean).join(' ');
       sections.get(run.chunk).append(plain ? text : h(run.marked ? 'mark' : 'span', { className: classes, title }, text));
       this.#last = plain ? text : null;
+      this.#section = run.chunk;
     }
     const many = answer.chunks.length > 1;
     this.element.replaceChildren(...[...sections].map(([n, body]) => h('section.chunk', {},

@@ -43,15 +43,16 @@ export function requestBody(settings, lane, messages, props, seed) {
 // Specs that fit the model's context: what a first look wants to try.
 export function presets(props) {
   const context = props.model.max_context || 4096;
-  const near = (share) => 2 ** Math.max(3, Math.min(13, Math.round(Math.log2(context * share))));
+  const near = (share) => 2 ** Math.max(4, Math.min(13, Math.round(Math.log2(context * share))));
+  const rpc = (interval) => `rpc:interval=${interval},ratio=4,window=${Math.max(4, Math.min(32, interval / 4))}`;
+  const chunk = near(1 / 8);
+  const delethink = `delethink:chunk=${chunk},carry=${chunk / 2},max_chunks=16,head=${chunk / 8}`;
   const has = (list, name) => list.methods.some((known) => known.method === name);
   const all = [
     { name: 'Plain', hint: 'one context, everything cached', kv: 'full', think: 'longcot' },
-    { name: 'RPC', hint: 'compress the thinking path to a quarter', kv: `rpc:interval=${near(1 / 16)},ratio=4,window=${near(1 / 64)}`, think: 'longcot' },
-    { name: 'Delethink', hint: 'think in chunks, carry a short tail', kv: 'full',
-      think: `delethink:chunk=${near(1 / 8)},carry=${near(1 / 16)},max_chunks=16,head=${near(1 / 64)}` },
-    { name: 'Both', hint: 'chunks, and each of them compressed', kv: `rpc:interval=${near(1 / 32)},ratio=4,window=${near(1 / 64)}`,
-      think: `delethink:chunk=${near(1 / 8)},carry=${near(1 / 16)},max_chunks=16,head=${near(1 / 64)}` },
+    { name: 'RPC', hint: 'compress the thinking path to a quarter', kv: rpc(near(1 / 16)), think: 'longcot' },
+    { name: 'Delethink', hint: 'think in chunks, carry a short tail', kv: 'full', think: delethink },
+    { name: 'Both', hint: 'chunks, and each of them compressed', kv: rpc(near(1 / 32)), think: delethink },
   ];
   return all.map((preset) => ({ ...preset, kv: parseSpec(preset.kv), think: parseSpec(preset.think) }))
     .filter((preset) => has(props.kv, preset.kv.method) && has(props.think, preset.think.method));

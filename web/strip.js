@@ -78,7 +78,7 @@ export class Strip {
       }
     });
     const total = answer.chunks[0].prompt + answer.tokens;
-    const text = [`${count(answer.cached)} of ${count(total)} tokens held`,
+    const text = [`${count(answer.cached)} of ${count(total)} held`,
       answer.compressions && `${count(answer.compressions)} compression${answer.compressions > 1 ? 's' : ''}`,
       last > 0 && `${last + 1} chunks`].filter(Boolean).join(' · ');
     this.label.textContent = text;

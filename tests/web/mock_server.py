@@ -70,6 +70,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def handle(self):
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the page went away
+
     def error(self, status, message, param=None, kind="invalid_request_error", headers=()):
         self.answer(status, {"error": {"message": message, "type": kind, "param": param, "code": None}}, headers=headers)
 
@@ -90,6 +96,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, data, MIME[file.suffix],
                                [("ETag", '"%s"' % hashlib.sha256(data).hexdigest()[:16]), ("Cache-Control", "no-cache"),
                                 ("Content-Security-Policy", CSP), ("X-Content-Type-Options", "nosniff")])
+        if path in ("/test/unit.html", "/test/unit.js"):
+            file = HERE / path.rpartition("/")[2]
+            return self.answer(200, file.read_bytes(), MIME[file.suffix], [("Content-Security-Policy", CSP)])
         if path == "/health":
             return self.answer(200, {"status": "ok"})
         if not self.allowed():
