@@ -1,0 +1,146 @@
+// One answer as it grows: apply() takes the stream's chunks in order. Plain data, no drawing.
+import { thinned } from './memory.js';
+
+const MAX_SAMPLES = 512; // points of the cache curve
+const MAX_EVENTS = 768;  // kept maps; beyond it every second is dropped
+const RATE_WINDOW_MS = 2500;
+
+export function newAnswer(request, now) {
+  return {
+    request,
+    id: null,
+    state: 'waiting', // waiting | thinking | answering | done | failed
+    segments: [],     // {thinking, text, from, to}: what tokens [from, to) said
+    chunks: [],       // {at, prompt, query, head, carried}
+    events: [],       // {chunk, at, context, kept, evicted, perHead, sets}
+    samples: [],      // {token, chunk, cached, seen}
+    tokens: 0,
+    reasoning: 0,
+    cached: 0,
+    seen: 0,
+    peak: 0,
+    compressions: 0,
+    recent: [],       // [ms, tokens] of the last moments, for the rate
+    begun: now,
+    first: null,      // ms of the first token
+    answered: null,   // ms of the first token of the answer
+    ended: null,
+    finish: null,
+    final: null,
+    usage: null,
+    error: null,
+  };
+}
+
+export const textOf = (answer, thinking) => answer.segments.filter((s) => s.thinking === thinking).map((s) => s.text).join('');
+
+// What tokens [from, to) said, as far as the stream's pieces tell.
+export function saidBetween(answer, from, to) {
+  return answer.segments.filter((s) => s.to > from && s.from < to).map((s) => s.text).join('');
+}
+
+// Tokens per second: over the last moments while it runs, of the whole decoding once it ended.
+export function rate(answer, now) {
+  const decode_s = answer.final?.timing?.decode_s;
+  if (decode_s > 0) return answer.tokens / decode_s;
+  const end = answer.ended ?? now;
+  if (answer.ended !== null) return answer.first === null ? 0 : (1000 * answer.tokens) / Math.max(1, end - answer.first);
+  const oldest = answer.recent.find(([at]) => now - at <= RATE_WINDOW_MS);
+  if (!oldest || now - oldest[0] < 200) return 0;
+  return (1000 * (answer.tokens - oldest[1])) / (now - oldest[0]);
+}
+
+export function apply(answer, chunk, now) {
+  answer.id ??= chunk.id;
+  if (chunk.usage) answer.usage = chunk.usage;
+  const choice = chunk.choices?.[0];
+  const ours = chunk.throughline;
+  const before = answer.tokens;
+  if (ours?.progress) progress(answer, ours.progress, now);
+  if (choice) said(answer, choice.delta ?? {}, before, Boolean(ours?.progress), now);
+  for (const event of ours?.events ?? []) happened(answer, event);
+  if (choice?.finish_reason) {
+    answer.finish = choice.finish_reason;
+    answer.final = ours ?? {};
+    finished(answer, now);
+  }
+}
+
+export function fail(answer, error, now) {
+  answer.error = error;
+  answer.state = 'failed';
+  answer.ended = now;
+}
+
+function progress(answer, told, now) {
+  answer.first ??= now;
+  answer.tokens = told.tokens;
+  answer.reasoning = told.reasoning_tokens;
+  answer.cached = told.kv_tokens;
+  answer.seen = told.context_tokens;
+  answer.peak = Math.max(answer.peak, told.kv_tokens);
+  if (!answer.chunks.length) {
+    const prompt = Math.max(0, told.context_tokens - told.tokens);
+    answer.chunks.push({ at: 0, prompt, query: prompt, head: 0, carried: 0 });
+  }
+  answer.samples.push({ token: told.tokens, chunk: told.chunk, cached: told.kv_tokens, seen: told.context_tokens });
+  if (answer.samples.length > MAX_SAMPLES) answer.samples = thinned(answer.samples);
+  answer.recent.push([now, told.tokens]);
+  while (answer.recent.length > 2 && now - answer.recent[1][0] > RATE_WINDOW_MS) answer.recent.shift();
+}
+
+function said(answer, delta, from, counted, now) {
+  const thought = delta.reasoning_content ?? delta.reasoning ?? '';
+  const text = delta.content ?? '';
+  if (!thought && !text) return;
+  answer.first ??= now;
+  if (!counted) answer.tokens += 1; // no progress was asked for: at least one
+  if (thought) answer.state = 'thinking';
+  if (text) {
+    answer.state = 'answering';
+    answer.answered ??= now;
+  }
+  for (const [piece, thinking] of [[thought, true], [text, false]]) {
+    if (piece) answer.segments.push({ thinking, text: piece, from, to: Math.max(answer.tokens, from + 1) });
+  }
+}
+
+function happened(answer, event) {
+  if (event.type === 'chunk') {
+    answer.chunks[event.chunk] = {
+      at: event.at_token, prompt: event.prompt_tokens, query: event.query_tokens ?? event.prompt_tokens,
+      head: event.head_tokens, carried: event.carried_tokens, carriedText: event.carried_text ?? '',
+    };
+    answer.cached = answer.seen = event.prompt_tokens;
+  } else if (event.type === 'kv') {
+    answer.compressions += 1;
+    answer.cached = event.kept_tokens;
+    answer.samples.push({ token: event.at_token, chunk: event.chunk, cached: event.kept_tokens, seen: event.context_tokens });
+    answer.events.push({
+      chunk: event.chunk, at: event.at_token, context: event.context_tokens, kept: event.kept_tokens,
+      evicted: event.evicted_tokens, perHead: event.per_head, sets: event.kept ?? [],
+    });
+    if (answer.events.length > MAX_EVENTS) answer.events = thinnedByChunk(answer.events);
+  }
+}
+
+// Thinned within each chunk, so that every chunk's last state stays.
+function thinnedByChunk(events) {
+  const chunks = new Set(events.map((event) => event.chunk));
+  return [...chunks].flatMap((n) => thinned(events.filter((event) => event.chunk === n)));
+}
+
+function finished(answer, now) {
+  const { tokens, kv } = answer.final;
+  if (tokens) {
+    answer.tokens = Math.max(answer.tokens, tokens.generated ?? 0);
+    answer.reasoning = tokens.reasoning ?? answer.reasoning;
+  }
+  if (kv) {
+    answer.peak = kv.peak_tokens ?? answer.peak;
+    answer.compressions = kv.compressions ?? answer.compressions;
+    answer.cached = kv.final_tokens ?? answer.cached;
+  }
+  answer.state = 'done';
+  answer.ended = now;
+}
