@@ -1,8 +1,11 @@
 """What the openai package and OpenAI's published shapes expect; structure, not texts."""
 import concurrent.futures
 import json
-import time
+import shutil
+import ssl
+import subprocess
 
+import httpx
 import jsonschema
 import openai
 import prometheus_client.parser
@@ -232,6 +235,36 @@ def test_keys_and_names():
         assert server.request("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://b.example"})[0].getheader("Access-Control-Allow-Origin") is None
     finally:
         assert server.stop() == 0
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate")
+def test_tls(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    server = Server("stories260K", "--tls-cert", str(cert), "--tls-key", str(key))
+    try:
+        client = openai.OpenAI(base_url=f"https://127.0.0.1:{server.port}/v1", api_key="x", max_retries=0,
+                               http_client=httpx.Client(verify=ssl.create_default_context(cafile=cert)))
+        whole = client.chat.completions.create(model="x", messages=STORY, max_tokens=20, temperature=0).choices[0].message.content
+        streamed = "".join(c.choices[0].delta.content or "" for c in client.chat.completions.create(model="x", messages=STORY, max_tokens=20, temperature=0, stream=True))
+        assert whole == streamed
+        assert b"HTTP/1.1 200" not in server.raw(b"GET /health HTTP/1.1\r\n\r\n").recv(100)  # plain text to a TLS port: closed, not hung
+    finally:
+        assert server.stop() == 0
+
+
+def test_responses(puzzle):
+    chat = puzzle.chat.completions.create(model="x", messages=PUZZLE, max_tokens=120, temperature=0).choices[0].message
+    whole = puzzle.responses.create(model="x", input=PUZZLE[0]["content"], max_output_tokens=120, temperature=0)
+    assert whole.output_text == chat.content and whole.output[0].type == "reasoning"
+    said, kinds = "", []
+    with puzzle.responses.stream(model="x", input=PUZZLE, max_output_tokens=120, temperature=0) as stream:
+        for event in stream:
+            kinds.append(event.type)
+            if event.type == "response.output_text.delta":
+                said += event.delta
+    assert said == chat.content and kinds[0] == "response.created" and kinds[-1] in ("response.completed", "response.incomplete")
 
 
 def test_a_full_queue():
