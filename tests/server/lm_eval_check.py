@@ -27,7 +27,7 @@ def main():
     server = Server(options.model)
     try:
         api = LocalCompletionsAPI(base_url=f"http://127.0.0.1:{server.port}/v1/completions", model=options.model, tokenizer=folder,
-                                  tokenizer_backend="huggingface", batch_size=4, max_length=512)
+                                  tokenizer_backend="huggingface", batch_size=4, max_length=512, add_bos_token=True)
         got = api.loglikelihood(requests)
     finally:
         server.stop()

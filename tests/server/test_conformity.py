@@ -1,11 +1,11 @@
 """What the openai package and OpenAI's published shapes expect; structure, not texts."""
 import concurrent.futures
+import http.client
 import json
 import shutil
 import ssl
 import subprocess
 
-import httpx
 import jsonschema
 import openai
 import prometheus_client.parser
@@ -244,11 +244,20 @@ def test_tls(tmp_path):
                     "-keyout", key, "-out", cert], check=True, capture_output=True)
     server = Server("stories260K", "--tls-cert", str(cert), "--tls-key", str(key))
     try:
-        client = openai.OpenAI(base_url=f"https://127.0.0.1:{server.port}/v1", api_key="x", max_retries=0,
-                               http_client=httpx.Client(verify=ssl.create_default_context(cafile=cert)))
-        whole = client.chat.completions.create(model="x", messages=STORY, max_tokens=20, temperature=0).choices[0].message.content
-        streamed = "".join(c.choices[0].delta.content or "" for c in client.chat.completions.create(model="x", messages=STORY, max_tokens=20, temperature=0, stream=True))
-        assert whole == streamed
+        context = ssl.create_default_context(cafile=cert)
+        texts = []
+        for stream in (False, True):
+            connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=60)
+            for _ in range(2):  # the connection is kept
+                connection.request("POST", "/v1/chat/completions", json.dumps({"messages": STORY, "max_tokens": 20, "temperature": 0, "stream": stream}))
+                text = connection.getresponse().read().decode()
+                if stream:
+                    chunks = [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: {")]
+                    texts.append("".join(c["choices"][0]["delta"].get("content") or "" for c in chunks))
+                else:
+                    texts.append(json.loads(text)["choices"][0]["message"]["content"])
+            connection.close()
+        assert len(set(texts)) == 1, texts
         assert b"HTTP/1.1 200" not in server.raw(b"GET /health HTTP/1.1\r\n\r\n").recv(100)  # plain text to a TLS port: closed, not hung
     finally:
         assert server.stop() == 0
