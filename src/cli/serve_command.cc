@@ -178,6 +178,7 @@ void add_serve_command(CLI::App& app, int* exit_status) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server, with a page to chat and look inside");
   command->footer(
       "Routes, fields and examples: docs/server.md. SIGTERM and Ctrl-C drain it; a second one ends at once.");
+  options->model.park_memory = "1G";  // whoever gives way, or has had its turn, loses no work
   options->model.add_to(*command);
   add_server_flags(*command, *options);
   options->flags.add_to(*command, "Defaults for requests that do not say it themselves");

@@ -382,11 +382,17 @@ Json CompletionReply::completion_choice(Sample& sample) const {
   int64_t offset = 0;
   if (api.echo) {
     text = job_.prompt_texts[prompt];
+    bool first = true;
     for (size_t i = 0; api.fields.logprobs && i < prompt_draws.size(); ++i) {
       const TokenDraw& draw = prompt_draws[i];
       const Tokenizer* tokenizer = job_.context.tokenizer;
+      const bool shown = tokenizer != nullptr && !tokenizer->is_special(draw.id);
+      std::string bytes = shown ? tokenizer->token_bytes(draw.id) : "";
+      // The space that tokenizers put before a text is not in it.
+      if (shown && first && !bytes.empty() && bytes[0] == ' ' && (text.empty() || text[0] != ' ')) bytes.erase(0, 1);
+      first = first && !shown;
       draws.push_back(draw);
-      texts.push_back(tokenizer != nullptr && !tokenizer->is_special(draw.id) ? tokenizer->token_bytes(draw.id) : "");
+      texts.push_back(std::move(bytes));
     }
   }
   for (auto& piece : sample.pieces) {

@@ -32,8 +32,9 @@ int64_t EngineDriver::most_samples() const { return batch_max_ + options_.max_qu
 
 int EngineDriver::reserve(int64_t samples) {
   const std::lock_guard lock(mutex_);
-  // Samples that wait although places in the batch are free wait for memory: then only max_queue may wait.
-  const bool short_of_memory = state_.engine.waiting > 0 && state_.engine.running < batch_max_;
+  // When places in the batch stay free while samples wait, they wait for memory: then only max_queue may.
+  constexpr int kSteps = 8;  // a chunk's end, too, leaves its place for a step
+  const bool short_of_memory = steps_short_of_memory_ >= kSteps;
   const int64_t limit =
       options_.max_queue + (short_of_memory ? std::max<int64_t>(1, state_.engine.running) : batch_max_);
   const int64_t open = open_.load();
@@ -86,6 +87,8 @@ void EngineDriver::publish() {
   const EngineStats stats = engine_->stats();
   const std::lock_guard lock(mutex_);
   state_.engine = stats;
+  const bool is_short = stats.waiting > 0 && stats.running < batch_max_;
+  steps_short_of_memory_ = is_short ? steps_short_of_memory_ + 1 : 0;
   const double seconds = seconds_since(rate_from_);
   if (seconds < 1) return;
   state_.tokens_per_s = static_cast<double>(stats.sampled_tokens - rate_tokens_) / seconds;

@@ -59,7 +59,8 @@ class EngineDriver {
   std::condition_variable work_;
   bool has_work_ = false, stopping_ = false;
   DriverState state_;
-  double sample_seconds_ = 1;  // mean time from submission to end, recent ones weigh more
+  int64_t steps_short_of_memory_ = 0;  // in a row
+  double sample_seconds_ = 1;          // mean time from submission to end, recent ones weigh more
   std::chrono::steady_clock::time_point rate_from_;
   int64_t rate_tokens_ = 0;
 

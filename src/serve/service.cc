@@ -119,6 +119,12 @@ std::optional<HttpResponse> Service::refuse(const HttpRequest& request, const st
       return out;
     }
   }
+  const bool acts = request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS";
+  if (acts && !origin_may_call(request)) {
+    metrics_.rejected.add(1, "origin");
+    return error_response(403, "web pages of another origin may not call this server; --cors-origin allows one", "",
+                          "origin_not_allowed");
+  }
   if (open || request.method != "POST") return std::nullopt;
   if (draining_) {
     HttpResponse out = error_response(503, "the server is shutting down", "", "shutting_down");
@@ -133,6 +139,18 @@ std::optional<HttpResponse> Service::refuse(const HttpRequest& request, const st
     return out;
   }
   return std::nullopt;
+}
+
+// A browser sends simple requests of any page without asking first: closed CORS hides the answer, not the work.
+bool Service::origin_may_call(const HttpRequest& request) const {
+  const std::string_view origin = request.header("origin");
+  if (origin.empty()) return true;  // no browser, or an old one
+  const auto& allowed = options_.cors_origins;
+  if (std::find(allowed.begin(), allowed.end(), "*") != allowed.end()) return true;
+  if (std::find(allowed.begin(), allowed.end(), origin) != allowed.end()) return true;
+  const size_t scheme = origin.find("://");
+  const std::string_view host = scheme == std::string_view::npos ? origin : origin.substr(scheme + 3);
+  return host == request.header("host") || host == request.header("x-forwarded-host");
 }
 
 void Service::add_common_headers(const HttpRequest& request, const std::string& id, Headers& headers) const {

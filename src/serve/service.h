@@ -48,6 +48,7 @@ class Service {
  private:
   Answer route(const HttpRequest& request, const std::string& id);
   std::optional<HttpResponse> refuse(const HttpRequest& request, const std::string& id);
+  bool origin_may_call(const HttpRequest& request) const;
   void add_common_headers(const HttpRequest& request, const std::string& id, Headers& headers) const;
   HttpResponse preflight(const HttpRequest& request) const;
 

@@ -189,6 +189,18 @@ TEST_F(ServiceTest, ThinkingIsSplitOffAndItsBudgetIsExact) {
   }
 }
 
+TEST_F(ServiceTest, ABudgetHoldsUnderDelethinkToo) {
+  start("iterate_map");
+  const Json whole = ask("/v1/chat/completions", {{"messages", user("ab bd ce dc ea;du3;24eu0")},
+                                                  {"max_tokens", 300},
+                                                  {"ignore_eos", true},
+                                                  {"seed", 1},
+                                                  {"thinking_token_budget", 100},
+                                                  {"think", "delethink:chunk=64,carry=32,head=8,max_chunks=9"}});
+  EXPECT_LE(whole["usage"]["completion_tokens_details"]["reasoning_tokens"].get<int>(), 100);
+  EXPECT_GT(whole["choices"][0]["message"]["content"].get<std::string>().size(), 0);
+}
+
 TEST_F(ServiceTest, EventsOfChunksAndCompressions) {
   start("iterate_map");
   const Json body = {{"messages", user("ab bd ce dc ea;du3;24eu0")},
@@ -388,6 +400,14 @@ TEST_F(ServiceTest, CorsIsClosedUnlessOpened) {
   start("stories260K", [](ServiceOptions& options) { options.cors_origins = {"https://a.example"}; });
   EXPECT_EQ(allow_origin("https://a.example"), "https://a.example");
   EXPECT_EQ(allow_origin("https://b.example"), "");
+  // What a page of another origin asks is not even computed.
+  const auto status = [&](const char* origin, const char* host) {
+    return send("/tokenize", {{"prompt", "x"}}, {{"origin", origin}, {"host", host}}).now.status;
+  };
+  EXPECT_EQ(status("https://b.example", "127.0.0.1:8080"), 403);
+  EXPECT_EQ(status("null", "127.0.0.1:8080"), 403);
+  EXPECT_EQ(status("https://a.example", "127.0.0.1:8080"), 200);
+  EXPECT_EQ(status("http://127.0.0.1:8080", "127.0.0.1:8080"), 200);
 }
 
 TEST_F(ServiceTest, AFullQueueSaysWhenToTryAgain) {

@@ -10,6 +10,7 @@ namespace throughline {
 namespace {
 
 SpecInfo with_common_options(SpecInfo info) {
+  info.options.push_back({.name = "max_thinking", .help = "thinking tokens at most, over all chunks", .minimum = 0});
   info.options.push_back(
       {.name = "reserve", .help = "tokens kept for the answer; off: min(1024, max_tokens / 4)", .minimum = 0});
   info.options.push_back(

@@ -35,7 +35,7 @@ class Environment {
   virtual std::vector<int32_t> next_prompt(const Trace& /*trace*/) const { return {}; }
 
   // Thinking tokens at which the close is forced, before the answer reserve is applied.
-  virtual int64_t max_thinking() const { return kUnlimited; }
+  int64_t max_thinking() const { return spec_.has("max_thinking") ? spec_.integer("max_thinking") : kUnlimited; }
   // A sampled close is replaced while fewer thinking tokens than this have been seen, at most max_replacements() times.
   virtual int64_t min_thinking() const { return 0; }
   virtual int64_t max_replacements() const { return 0; }

@@ -157,6 +157,18 @@ TEST(Delethink, TheLastChunkClosesInTime) {
   EXPECT_EQ(trace.chunks[2].forced, (std::vector<std::pair<int64_t, int64_t>>{{13, 14}}));
 }
 
+TEST(Delethink, HonoursABudgetOverAllChunks) {
+  for (const int64_t budget : {0, 1, 39, 40, 41, 60, 72, 73}) {
+    const Trace trace = run(
+        {.think = "delethink:chunk=40,carry=20,head=4,max_chunks=3,reserve=6,max_thinking=" + std::to_string(budget),
+         .max_tokens = 1000},
+        counting);
+    EXPECT_EQ(trace.thinking_to - trace.thinking_from, budget);
+    EXPECT_EQ(trace.tokens(), 80);
+    EXPECT_EQ(trace.token_ids()[static_cast<size_t>(budget)], kClose);
+  }
+}
+
 TEST(Delethink, MaxTokensCapsTheSum) {
   const Trace trace =
       run({.think = "delethink:chunk=40,carry=20,head=4,max_chunks=9", .max_tokens = 70, .has_tags = false}, counting);

@@ -56,7 +56,7 @@ bool TraceRunner::must_close() const {
   const int64_t reserve = environment_.reserve(budget);
   if (one_chunk) {
     if (thinking_tokens_ >= std::min(environment_.max_thinking(), budget - reserve - 1)) return true;
-  } else if (is_last_chunk() && chunk_room() <= reserve + 1) {
+  } else if (thinking_tokens_ >= environment_.max_thinking() || (is_last_chunk() && chunk_room() <= reserve + 1)) {
     return true;
   }
   // Whatever was said before thinking began, one token is left for the answer (unless no reserve is wanted).

@@ -16,10 +16,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 class Server:
     def __init__(self, model="stories260K", *flags, binary=None):
         binary = binary or os.environ.get("THROUGHLINE_BINARY") or str(ROOT / "build/release/throughline")
-        self.process = subprocess.Popen(
-            [binary, "serve", "--model", str(ROOT / "models" / model), "--port", "0", "--threads", "1", "--log-level", "info",
-             "--kv-memory", "16M", *flags],
-            stderr=subprocess.PIPE, text=True)
+        defaults = {"--port": "0", "--threads": "1", "--kv-memory": "16M"}
+        unsaid = [word for flag, value in defaults.items() if flag not in flags for word in (flag, value)]
+        self.process = subprocess.Popen([binary, "serve", "--model", str(ROOT / "models" / model), *unsaid, *flags],
+                                        stderr=subprocess.PIPE, text=True)
         self.lines = []
         line = self.process.stderr.readline()
         found = re.search(r"https?://[^:/]+:(\d+)", line)

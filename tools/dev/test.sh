@@ -173,7 +173,9 @@ lint() {
   git ls-files --cached --others --exclude-standard -- '*.cc' '*.h' '*.cu' '*.cuh' | grep -F -- "$filter" |
     xargs -d '\n' -r -P "$jobs" -I {} bash -c 'check "format: $1" clang-format-14 --dry-run -Werror "$1"' tidy {}
   # The longest first, so that no core waits for a late one.
-  git ls-files --cached --others --exclude-standard -- 'src/**/*.cc' | grep -F -- "$filter" | xargs -d '\n' -r wc -l |
+  # Sources of coroutines are left out: clang 14 cannot read g++ 12's <coroutine>.
+  git ls-files --cached --others --exclude-standard -- 'src/**/*.cc' | grep -F -- "$filter" |
+    xargs -d '\n' -r grep -L 'boost/asio' -- | xargs -d '\n' -r wc -l |
     sort -rn | awk '$2 != "total" {print $2}' |
     xargs -d '\n' -r -P "$jobs" -I {} bash -c 'check "tidy: $1" clang-tidy-14 --quiet -p "$database" "$1"' tidy {}
 }

@@ -9,9 +9,6 @@ class LongCot : public Environment {
  public:
   static SpecInfo info();
   static Result<std::unique_ptr<const Environment>> make(const Spec& spec, const std::string& where);
-  int64_t max_thinking() const override {
-    return spec().has("max_thinking") ? spec().integer("max_thinking") : kUnlimited;
-  }
 
  private:
   using Environment::Environment;
