@@ -124,10 +124,10 @@ async function connect() {
   } catch (error) {
     trouble = error;
     drawWelcome();
-    if (error.kind === 'key') askKey();
   }
   controls.setProps(chat.props);
   composer.draw();
+  if (trouble?.kind === 'key') askKey();
 }
 
 settings.addEventListener('change', () => {

@@ -145,7 +145,7 @@ def test_strip_and_inspector_tell_what_was_kept(visit):
     assert v.page.locator(".readout").inner_text().startswith("Cached" if kept else "Evicted")
     v.page.get_by_role("button", name="By layer").click()
     assert "compression 8 of 8" in v.page.locator(".slider-row").inner_text()
-    v.page.get_by_label("Compression").fill("0")
+    v.page.get_by_label("Compression", exact=True).fill("0")
     assert "compression 1 of 8" in v.page.locator(".slider-row").inner_text()
     v.shot("layers-desktop-light", whole=True)
     # Text that left the cache fades.
