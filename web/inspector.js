@@ -7,6 +7,7 @@ import { count, fill, h } from './dom.js';
 const GUTTER = 46;
 const CURVE_HEIGHT = 72;
 const MAX_ROWS = 96;
+const MAX_CHUNKS = 12; // side by side; of more, the newest
 const PART_NAMES = { query: 'question', head: 'first tokens', carried: 'carried tail', own: 'said here' };
 
 const choice = (label, options, onchange) => h('label.choice', {}, h('span', {}, label), h('select', { onchange, 'aria-label': label },
@@ -80,7 +81,7 @@ export class Inspector {
       return made;
     };
     fill(this.tools,
-      by_time && answer.chunks.length > 1 && select('Chunk', this.#chunk, 'all', answer.chunks.map((_, n) => n), (n) => String(n + 1), (n) => { this.#chunk = n; }),
+      by_time && answer.chunks.length > 1 && select('Chunk', this.#chunk, answer.chunks.length > MAX_CHUNKS ? `newest ${MAX_CHUNKS}` : 'all', answer.chunks.map((_, n) => n), (n) => String(n + 1), (n) => { this.#chunk = n; }),
       by_time && layers.length > 1 && select('Layer', this.#layer, 'all', layers, String, (n) => { this.#layer = n; }),
       by_time && heads.length > 1 && select('KV head', this.#head, 'all', heads, String, (n) => { this.#head = n; }));
   }
@@ -143,7 +144,7 @@ export class Inspector {
   }
 
   #drawTime(answer, width) {
-    const chunks = this.#chunk === null ? answer.chunks.map((_, n) => n) : [this.#chunk];
+    const chunks = this.#chunk === null ? answer.chunks.map((_, n) => n).slice(-MAX_CHUNKS) : [this.#chunk];
     const rows = chunks.map((n) => {
       const events = chunkEvents(answer, n);
       const step = Math.ceil(events.length / MAX_ROWS);
