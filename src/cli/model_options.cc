@@ -71,6 +71,9 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--dtype", dtype,
                  "compute and KV dtype: fp32 or bf16 (default: the checkpoint's; fp16 computes in fp32)")
       ->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--weights", weights,
+                 "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
+      ->check(CLI::IsMember({"int8", "int4"}));
   app.add_option("--device", device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
   app.add_option("--threads", threads, "threads (0: all cores)")->check(CLI::Range(0, 1024))->capture_default_str();
   app.add_option("--kv-memory", kv_memory, "bytes for K and V, e.g. 4G (default: half of the free memory)");
@@ -93,7 +96,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   at::set_num_threads(options.threads > 0 ? options.threads
                                           : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
   auto model = std::make_unique<LoadedModel>();
-  TL_TRY(model->decoder, Decoder::load(options.model, {.dtype = options.dtype}));
+  TL_TRY(model->decoder, Decoder::load(options.model, {.dtype = options.dtype, .weights = options.weights}));
   if (Tokenizer::present(options.model)) {
     TL_TRY(model->tokenizer, Tokenizer::load(options.model));
     TL_TRY(model->chat_template, ChatTemplate::load(options.model));

@@ -28,6 +28,8 @@ Result<TrainModel> TrainModel::load(const std::string& folder, const std::string
   TrainModel out;
   out.folder = folder;
   TL_TRY(out.decoder, Decoder::load(folder, {.dtype = dtype}));
+  if (out.decoder->weight_format() != ops::WeightFormat::kPlain)
+    return Error{"quantized weights cannot be trained", folder, "take the checkpoint that they were made from"};
   if (!Tokenizer::present(folder))
     return Error{"the model directory has no tokenizer", folder, "training needs tokenizer.json"};
   TL_TRY(out.tokenizer, Tokenizer::load(folder));
