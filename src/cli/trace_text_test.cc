@@ -93,6 +93,7 @@ TEST(TraceText, WhatDoesNotAgreeIsShownAsIds) {
 TEST(TraceText, AHostileLineIsCut) {
   TraceLine trace = example();
   trace.chunks.resize(1);
+  trace.chunks.reserve(20001);
   TraceLineChunk& first = trace.chunks[0];
   first.token_ids = {'x'};
   first.text = std::string(1 << 20, '\n');

@@ -26,10 +26,22 @@ at::Tensor to_tensor(const std::vector<int64_t>& values, at::Device device) {
   return out.to(device);
 }
 
+// One batch for each state of the weights, which is one but shortly after a change.
+std::vector<std::vector<Slice>> by_decoder(const std::vector<Slice>& slices) {
+  std::vector<std::vector<Slice>> out;
+  for (const Slice& slice : slices) {
+    const Decoder* decoder = slice.sample->weights().decoder;
+    const auto same = [&](const auto& batch) { return batch.front().sample->weights().decoder == decoder; };
+    const auto place = std::find_if(out.begin(), out.end(), same);
+    (place != out.end() ? *place : out.emplace_back()).push_back(slice);
+  }
+  return out;
+}
+
 }  // namespace
 
 struct Engine::State {
-  const Decoder* decoder = nullptr;
+  const Decoder* decoder = nullptr;  // of the shape; a batch runs with its samples' own (Sample::weights)
   const Tokenizer* tokenizer = nullptr;
   EngineOptions options;
   std::optional<ThinkingTags> tags;
@@ -40,18 +52,18 @@ struct Engine::State {
   std::unique_ptr<Scheduler> scheduler;
   EngineStats stats;
   uint64_t arrivals = 0;
-  int64_t weight_version = 0;
 
-  mutable std::mutex mutex;  // guards the three below: all that submit() and cancel() touch
+  mutable std::mutex mutex;  // guards the four below: all that calls from other threads touch
   uint64_t last_ticket = 0;
   std::vector<std::shared_ptr<const Job>> inbox;
   std::vector<std::pair<Ticket, FinishDetail>> cancels;
+  std::optional<WeightVersion> next_weights;
 
   Result<std::shared_ptr<const Job>> make_job(Request request, const std::string& where) const;
   void take_inbox();
   void report_finished();
   void run(const std::vector<Slice>& slices);
-  at::Tensor forward(const std::vector<Slice>& slices, std::vector<int64_t>* last_rows);
+  at::Tensor forward(const Decoder& weights, const std::vector<Slice>& slices, std::vector<int64_t>* last_rows);
   void sample(const std::vector<Sample*>& ready, const at::Tensor& logits);
   void tell(Sample& sample);
 };
@@ -95,8 +107,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const Decoder* decoder, const Tok
   if (filled.batch_max < 1) return Error{"must be at least 1", "--batch-max", ""};
   TL_TRY(state.pool, PagePool::create(shape, pages));
   state.prefixes = std::make_unique<PrefixCache>(state.pool.get());
-  state.scheduler = std::make_unique<Scheduler>(state.pool.get(), state.prefixes.get(), filled, config.q_heads,
-                                                decoder->attention_scale());
+  state.scheduler =
+      std::make_unique<Scheduler>(state.pool.get(), state.prefixes.get(), filled, WeightVersion{decoder, 0});
   state.stats.pages = pages;
   if (tokenizer != nullptr) {
     state.tags = ThinkingTags::resolve([tokenizer](std::string_view text) { return tokenizer->token_id(text); });
@@ -174,11 +186,14 @@ void Engine::cancel(Ticket ticket, FinishDetail detail) {
 void Engine::State::take_inbox() {
   std::vector<std::shared_ptr<const Job>> jobs;
   std::vector<std::pair<Ticket, FinishDetail>> ended;
+  std::optional<WeightVersion> weights;
   {
     const std::lock_guard lock(mutex);
     jobs.swap(inbox);
     ended.swap(cancels);
+    weights.swap(next_weights);
   }
+  if (weights) scheduler->use_weights(*weights);
   for (const auto& job : jobs) {
     for (int64_t i = 0; i < job->request.samples; ++i)
       scheduler->add(std::make_unique<Sample>(job, i, arrivals++, tokenizer));
@@ -205,13 +220,11 @@ bool Engine::step() {
   state.take_inbox();
   state.report_finished();
   if (state.scheduler->samples().empty()) return false;
-  const auto slices = state.scheduler->plan();
-  for (const auto& slice : slices) slice.sample->set_weight_version(state.weight_version);
-  if (!slices.empty()) {
+  for (const auto& batch : by_decoder(state.scheduler->plan())) {
     try {
-      state.run(slices);
+      state.run(batch);
     } catch (const std::exception& failure) {  // ours or libtorch's: it fails these samples, not the engine
-      for (const auto& slice : slices) {
+      for (const auto& slice : batch) {
         slice.sample->error = std::string("internal error: ") + failure.what();
         slice.sample->finish(FinishDetail::kInternal);
       }
@@ -227,14 +240,14 @@ void Engine::run_until_idle() {
   }
 }
 
-void Engine::weights_changed(int64_t version) {
-  TL_CHECK(state_->scheduler->samples().empty() && state_->inbox.empty(), "weights changed under running samples");
-  state_->weight_version = version;
-  state_->prefixes->clear();
+void Engine::use_weights(WeightVersion weights) {
+  const std::lock_guard lock(state_->mutex);
+  state_->next_weights = weights;
 }
 
 // One batch through the decoder; returns the hidden states and, per slice, the row whose logits may be wanted.
-at::Tensor Engine::State::forward(const std::vector<Slice>& slices, std::vector<int64_t>* last_rows) {
+at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slice>& slices,
+                                  std::vector<int64_t>* last_rows) {
   std::vector<int64_t> ids;
   std::vector<StepSequence> sequences;
   for (const auto& [sample, rows] : slices) {
@@ -250,17 +263,18 @@ at::Tensor Engine::State::forward(const std::vector<Slice>& slices, std::vector<
   }
   std::vector<std::vector<TokenKind>> kinds;
   for (const auto& sequence : sequences) kinds.push_back(sequence.kinds);
-  StepAttention attention(std::move(sequences), decoder->rope(), decoder->attention_scale());
+  StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale());
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
-  at::Tensor hidden = decoder->forward(to_tensor(ids, at::kCPU), attention, mode);
+  at::Tensor hidden = weights.forward(to_tensor(ids, at::kCPU), attention, mode);
   for (size_t i = 0; i < slices.size(); ++i) slices[i].sample->cache->commit(kinds[i]);
   return hidden;
 }
 
 void Engine::State::run(const std::vector<Slice>& slices) {
   const at::NoGradGuard no_grad;
+  const Decoder& weights = *slices.front().sample->weights().decoder;
   std::vector<int64_t> last_rows;
-  const at::Tensor hidden = forward(slices, &last_rows);
+  const at::Tensor hidden = forward(weights, slices, &last_rows);
 
   std::vector<Sample*> ready;
   std::vector<int64_t> rows;
@@ -277,7 +291,7 @@ void Engine::State::run(const std::vector<Slice>& slices) {
   const bool all = static_cast<int64_t>(rows.size()) == hidden.size(0);
   const at::Tensor wanted = all ? hidden : at::index_select(hidden, 0, to_tensor(rows, hidden.device()));
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
-  sample(ready, decoder->logits(wanted, mode).to(at::kCPU).contiguous());
+  sample(ready, weights.logits(wanted, mode).to(at::kCPU).contiguous());
 }
 
 void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& logits) {

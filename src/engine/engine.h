@@ -54,9 +54,11 @@ class Engine {
   // One step. False when there was nothing to do.
   bool step();
   void run_until_idle();
-  // The decoder's weights have changed in place: the prefix cache is emptied, and chunks that begin from here on carry
-  // this version (ChunkTrace::weight_version). REQUIRES: idle, since cached K and V are of the weights before.
-  void weights_changed(int64_t version);
+  // Chunks that begin in later steps run with these weights; one under way ends on those it began with, so that each
+  // has one version (ChunkTrace::weight_version). A batch holds one version, at most two are in use; prompt pages of
+  // others are given up. Any thread. REQUIRES: the decoder, of the engine's own shape, outlives the chunks that use it
+  // and changes under none of them.
+  void use_weights(WeightVersion weights);
 
   EngineStats stats() const;
   const EngineOptions& options() const;  // with the defaults filled in

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <ATen/core/grad_mode.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -193,6 +194,54 @@ TEST_F(EngineTest, SharedPromptPagesAreFoundAgain) {
   EXPECT_EQ(fingerprint(run_one(*engine, request(100, 10)).trace), fingerprint(first.trace));
   EXPECT_EQ(run_one(*engine, request(100, 10, "h2o:budget=200,recent=4")).trace.token_ids(), first.trace.token_ids());
   EXPECT_EQ(engine->stats().prefix_hit_tokens, 192);  // h2o needs the prefill's attention and takes no hits
+}
+
+TEST_F(EngineTest, NewWeightsAreTakenAtAChunksStart) {
+  const auto other = model_.decoder->clone();
+  {
+    const at::NoGradGuard guard;
+    for (const auto& [name, weight] : other->parameters()) weight.mul_(-0.9);
+  }
+  const auto prompt = random_prompt(20, vocab_, 5);
+  const auto delethink = [&] { return greedy_request(prompt, 60, "full", "delethink:chunk=16,carry=8,head=4"); };
+  const auto engine_of = [&](const Decoder* decoder, int64_t version) {
+    auto engine = model_.engine({.page_tokens = 8, .exact = true});
+    engine->use_weights({decoder, version});
+    return engine;
+  };
+  const auto before = engine_of(model_.decoder.get(), 3);
+  std::vector<Request> both;
+  both.push_back(delethink());
+  both.push_back(greedy_request(prompt, 40));
+  const auto whole = run_all(*before, std::move(both));
+
+  const auto engine = engine_of(model_.decoder.get(), 3);
+  std::vector<SampleResult> results(3);
+  const auto submit = [&](size_t place, Request request) {
+    request.on_finish = [&results, place](SampleResult result) { results[place] = std::move(result); };
+    ASSERT_TRUE(engine->submit(std::move(request), "request").ok());
+  };
+  submit(0, delethink());
+  submit(1, greedy_request(prompt, 40));
+  for (int step = 0; step < 10; ++step) engine->step();
+  engine->use_weights({other.get(), 4});
+  submit(2, greedy_request(prompt, 40));  // the same prompt: its pages are of the old weights
+  engine->run_until_idle();
+
+  EXPECT_EQ(results[1].trace.token_ids(), whole[1].trace.token_ids()) << "a chunk under way ends on its weights";
+  EXPECT_EQ(results[1].trace.chunks[0].weight_version, 3);
+  const auto after = engine_of(other.get(), 4);
+  EXPECT_EQ(results[2].trace.token_ids(), run_one(*after, greedy_request(prompt, 40)).trace.token_ids());
+  EXPECT_EQ(results[2].trace.chunks[0].weight_version, 4);
+  const auto& chunks = results[0].trace.chunks;
+  ASSERT_GE(chunks.size(), 3U);
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    EXPECT_EQ(chunks[i].weight_version, i == 0 ? 3 : 4) << i;
+    const auto tokens = static_cast<int64_t>(chunks[i].token_ids.size());
+    Engine& same = i == 0 ? *before : *after;
+    EXPECT_EQ(chunks[i].token_ids, run_one(same, greedy_request(chunks[i].prompt_ids, tokens)).trace.token_ids()) << i;
+  }
+  EXPECT_NE(results[0].trace.token_ids(), whole[0].trace.token_ids()) << "the new weights say something else";
 }
 
 TEST_F(EngineTest, EndsByCancelDeadlineMemoryAndContext) {

@@ -14,10 +14,17 @@
 #include "base/spec.h"
 #include "cache/sequence_cache.h"
 #include "engine/sampler.h"
+#include "model/decoder.h"
 #include "think/environment.h"
 #include "think/trace.h"
 
 namespace throughline {
+
+// A state of the weights. After a change in place the same decoder is another version.
+struct WeightVersion {
+  const Decoder* decoder = nullptr;
+  int64_t version = 0;
+};
 
 struct ChunkKv {
   CacheStats stats;

@@ -65,6 +65,11 @@ bool Sample::settle() {
   return fed == context_tokens();
 }
 
+void Sample::begin_chunk(const WeightVersion& weights) {
+  weights_ = weights;
+  runner_.set_weight_version(weights.version);
+}
+
 void Sample::drop() {
   // Dropped in the middle of a replay: the longer, older record still holds.
   if (!replaying()) {
@@ -83,6 +88,7 @@ void Sample::add_sampled(TokenDraw draw) {
   if (!finished() && runner_.chunk_index() != chunk_) {
     close_chunk();
     chunk_ = runner_.chunk_index();
+    weights_ = {};
     state = State::kWaiting;
     enter(Phase::kQueue);
   }

@@ -47,6 +47,8 @@ class Sample {
   std::unique_ptr<SequenceCache> cache;           // while running
   std::unique_ptr<SequenceCache::Parked> parked;  // while parked
   int64_t preemptions = 0;
+  const WeightVersion& weights() const { return weights_; }  // of the present chunk; no decoder: it has not begun
+  void begin_chunk(const WeightVersion& weights);
   void drop();  // forgets the cache; what it evicted is replayed when the sample runs again
 
   // --- rows ---
@@ -67,7 +69,6 @@ class Sample {
   const TokenHistory& history() const { return history_; }
   void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
   void finish(FinishDetail detail);
-  void set_weight_version(int64_t version) { runner_.set_weight_version(version); }
   // Text that became certain since the last call.
   std::string take_new_text();
   SampleResult result();
@@ -88,6 +89,7 @@ class Sample {
   uint64_t arrival_;
   TraceRunner runner_;
   int64_t chunk_ = 0;
+  WeightVersion weights_;
   TokenHistory history_;
   size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
 

@@ -81,9 +81,12 @@ bool Scheduler::admit_one(Sample& sample, int64_t promised) {
     return true;
   }
   const auto& request = sample.job().request;
-  auto cache = std::make_unique<SequenceCache>(pool_, request.policy.get(), q_heads_, scale_, sample.prompt_tokens());
+  const Decoder& decoder = *weights_.decoder;
+  auto cache = std::make_unique<SequenceCache>(pool_, request.policy.get(), decoder.config().q_heads,
+                                               decoder.attention_scale(), sample.prompt_tokens());
   std::vector<int32_t> shared;
-  if (options_.prefix_cache && cache->takes_prefix_hits())
+  const bool begins = sample.weights().decoder == nullptr;
+  if (options_.prefix_cache && cache->takes_prefix_hits() && (begins || is_newest(sample)))
     shared = prefixes_->find(sample.prompt(), sample.prompt_tokens() - 1);
   const int64_t hit = static_cast<int64_t>(shared.size()) * pool_->shape().page_tokens;
   if (hit > 0) cache->adopt_prefix(shared, hit);
@@ -91,6 +94,7 @@ bool Scheduler::admit_one(Sample& sample, int64_t promised) {
   if (!fits(promised + pages)) return false;
   prefix_hit_tokens += hit;
   sample.cache = std::move(cache);
+  if (begins) sample.begin_chunk(weights_);
   sample.mark_admitted();
   return true;
 }
@@ -143,8 +147,21 @@ std::vector<Slice> Scheduler::plan() {
   return slices;
 }
 
+void Scheduler::use_weights(const WeightVersion& weights) {
+  for (const auto& sample : samples_) {
+    const WeightVersion& used = sample->weights();
+    if (sample->finished() || used.decoder == nullptr) continue;
+    TL_CHECK(used.decoder != weights.decoder || used.version == weights.version,
+             "weights changed in place under a chunk that uses them");
+  }
+  weights_ = weights;
+  prefixes_->clear();
+}
+
 void Scheduler::offer_prefix(const Sample& sample) {
-  if (!options_.prefix_cache || !sample.cache->takes_prefix_hits() || !sample.cache->pages_are_plain()) return;
+  if (!options_.prefix_cache || !is_newest(sample) || !sample.cache->takes_prefix_hits() ||
+      !sample.cache->pages_are_plain())
+    return;
   prefixes_->insert(sample.prompt(), sample.cache->pages());
   const auto most = static_cast<int64_t>(options_.prefix_cache_share * static_cast<double>(pool_->pages()));
   const int64_t excess = prefixes_->reclaimable_pages() - most;

@@ -22,8 +22,11 @@ struct Slice {
 
 class Scheduler {
  public:
-  Scheduler(PagePool* pool, PrefixCache* prefixes, const EngineOptions& options, int64_t q_heads, double scale)
-      : pool_(pool), prefixes_(prefixes), options_(options), q_heads_(q_heads), scale_(scale) {}
+  Scheduler(PagePool* pool, PrefixCache* prefixes, const EngineOptions& options, const WeightVersion& weights)
+      : pool_(pool), prefixes_(prefixes), options_(options), weights_(weights) {}
+
+  // For chunks that begin from here on (Engine::use_weights).
+  void use_weights(const WeightVersion& weights);
 
   void add(std::unique_ptr<Sample> sample) { samples_.push_back(std::move(sample)); }
   // All unfinished and just finished samples, in arrival order.
@@ -46,12 +49,13 @@ class Scheduler {
   bool preempt_youngest(const Sample* older_than);
   int64_t parked_bytes() const;
   void fail_for_memory(Sample& sample, int64_t pages);
+  // Prompt pages are those of the newest weights.
+  bool is_newest(const Sample& sample) const { return sample.weights().version == weights_.version; }
 
   PagePool* pool_;
   PrefixCache* prefixes_;
   EngineOptions options_;
-  int64_t q_heads_;
-  double scale_;
+  WeightVersion weights_;
   std::vector<std::unique_ptr<Sample>> samples_;
 };
 

@@ -260,6 +260,11 @@ TEST(Reward, IsBinaryWithASmallFormatShare) {
 
 // Nothing here is right, and no verdict takes long, whatever the response (or the item itself) holds.
 TEST(Tasks, HostileResponsesAreJudgedQuickly) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr double kMostCpuSeconds = 1;
+#else
+  constexpr double kMostCpuSeconds = 0.1;
+#endif
   const auto tasks = make_all_tasks();
   const std::string megabyte(1 << 20, '9');
   std::string many_answers, zig_zag;
@@ -306,7 +311,7 @@ TEST(Tasks, HostileResponsesAreJudgedQuickly) {
       const double begin = cpu_seconds();
       EXPECT_NE(task->check(item, response), TaskVerdict::kRight) << item.task << ": " << response.substr(0, 60);
       const double took = cpu_seconds() - begin;
-      EXPECT_LT(took, 0.1) << item.task << ": " << response.substr(0, 60);
+      EXPECT_LT(took, kMostCpuSeconds) << item.task << ": " << response.substr(0, 60);
     }
     const std::string good = item.trace;
     for (const auto& prompt : hostile) {
@@ -314,7 +319,7 @@ TEST(Tasks, HostileResponsesAreJudgedQuickly) {
       const double begin = cpu_seconds();
       task->check(item, good);
       const double took = cpu_seconds() - begin;
-      EXPECT_LT(took, 0.1) << item.task << ": " << prompt.substr(0, 60);
+      EXPECT_LT(took, kMostCpuSeconds) << item.task << ": " << prompt.substr(0, 60);
     }
   }
 }

@@ -40,12 +40,7 @@ void TraceRunner::open_chunk(std::vector<int32_t> prompt) {
   trace_.chunks.push_back({.prompt_ids = std::move(prompt), .weight_version = version});
 }
 
-void TraceRunner::set_weight_version(int64_t version) {
-  ChunkTrace& chunk = trace_.chunks.back();
-  int64_t forced = 0;
-  for (const auto& [from, to] : chunk.forced) forced += to - from;
-  if (forced == static_cast<int64_t>(chunk.token_ids.size())) chunk.weight_version = version;
-}
+void TraceRunner::set_weight_version(int64_t version) { trace_.chunks.back().weight_version = version; }
 
 bool TraceRunner::is_last_chunk() const {
   return static_cast<int64_t>(trace_.chunks.size()) >= environment_.max_chunks() || chunk_end_ >= limits_.max_tokens ||

@@ -43,7 +43,7 @@ class TraceRunner {
   int64_t tokens() const { return total_tokens_; }
   bool thinking() const { return thinking_now_; }
 
-  // Of the weights that the present chunk is run with; a chunk with a sampled id keeps the version it began with.
+  // Of the weights that the present chunk is run with. To be called before any of its ids is fed.
   void set_weight_version(int64_t version);
   // REQUIRES: !finished().
   void add_sampled(TokenDraw draw);

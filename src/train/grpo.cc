@@ -1,5 +1,9 @@
 #include "train/grpo.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -28,13 +32,20 @@ double reward_of(const GrpoSection& options, int64_t most_tokens, const Rollout&
   return reward;
 }
 
-// `count` new groups, sampled under a seed of their own.
+// Of a round of prompts of a step.
+uint64_t seed_of(const TrainRun& run, int64_t step, int64_t round) {
+  return random_bits(
+      {run.recipe.run.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(round), RngPurpose::kSample});
+}
+
+// `count` new groups; those that start_ahead() began are taken.
 Result<std::vector<RolloutGroup>> sample_groups(TrainRun& run, int64_t count, int64_t round) {
   const GrpoSection& options = run.recipe.grpo;
   std::vector<TrainItem> items = run.take_items(count);
-  const uint64_t seed = random_bits(
-      {run.recipe.run.seed, static_cast<uint64_t>(run.step + 1), static_cast<uint64_t>(round), RngPurpose::kSample});
-  TL_TRY(auto rollouts, run.rollouts->run(run.items, items, options.group, seed, run.recipe.rollout.temperature));
+  TL_TRY(auto rollouts, run.rollouts->started()
+                            ? run.rollouts->take(run.items)
+                            : run.rollouts->run(run.items, items, options.group, seed_of(run, run.step + 1, round),
+                                                run.recipe.rollout.temperature));
   std::vector<RolloutGroup> groups(items.size());
   for (size_t i = 0; i < items.size(); ++i) groups[i].item = std::move(items[i]);
   for (Rollout& rollout : rollouts) groups[static_cast<size_t>(rollout.group)].rollouts.push_back(std::move(rollout));
@@ -59,6 +70,39 @@ Result<std::vector<RolloutGroup>> collect(TrainRun& run) {
   }
   return groups;
 }
+
+// Begins the next step's first round on a copy of the present weights, which is the one other version there is: the
+// update changes the model itself.
+void start_ahead(TrainRun& run, int threads) {
+  if (!run.behind) {
+    run.behind = run.model.decoder->clone();
+  } else {
+    const at::NoGradGuard guard;
+    const auto from = run.model.decoder->parameters(), to = run.behind->parameters();
+    for (size_t i = 0; i < to.size(); ++i) to[i].second.copy_(from[i].second);
+  }
+  run.rollouts->use_weights({run.behind.get(), run.weight_version});
+  run.rollouts->start(run.next_items(run.recipe.grpo.prompts), run.recipe.grpo.group, seed_of(run, run.step + 2, 0),
+                      run.recipe.rollout.temperature, threads);
+}
+
+// With rollout.ahead, until it goes: the next step is being sampled, and the update has the threads that are left.
+class SamplingAhead {
+ public:
+  explicit SamplingAhead(TrainRun& run) : threads_(static_cast<int>(run.recipe.run.threads)) {
+    if (run.recipe.rollout.ahead == 0 || run.step + 1 >= run.steps) return;
+    const auto wanted = static_cast<int>(run.recipe.rollout.ahead_threads);
+    const int ahead = wanted > 0 ? wanted : std::max(1, threads_ / 2);
+    start_ahead(run, ahead);
+    at::set_num_threads(std::max(1, threads_ - ahead));
+  }
+  ~SamplingAhead() { at::set_num_threads(threads_); }
+  SamplingAhead(const SamplingAhead&) = delete;
+  SamplingAhead& operator=(const SamplingAhead&) = delete;
+
+ private:
+  int threads_;
+};
 
 Status write_traces(TrainRun& run, const std::vector<RolloutGroup>& groups) {
   if (!run.is_first()) return {};
@@ -146,28 +190,40 @@ void fill_logprobs(TrainRun& run, std::vector<std::vector<TrainRow>>& updates) {
 
 // Sums over the optimizer steps, weighted by trained tokens.
 struct StepSums {
-  double tokens = 0, fed = 0, rows = 0, updates = 0, skipped = 0;
+  double tokens = 0, fed = 0, rows = 0, updates = 0, skipped = 0, staleness = 0, staleness_max = 0;
   double loss = 0, entropy = 0, gap = 0, gap_tokens = 0, gap_max = 0, clipped = 0, correction = 0, kl = 0, norm = 0,
          rate = 0;
 
-  void add(const UpdateStats& stats, bool gap_counts) {
+  void add(const UpdateStats& stats) {
     const auto n = static_cast<double>(stats.trained_tokens);
     tokens += n, fed += static_cast<double>(stats.fed_tokens), rows += static_cast<double>(stats.rows);
     ++updates, skipped += stats.skipped;
     loss += stats.loss, norm += stats.grad_norm, rate = stats.learning_rate;
     entropy += n * stats.entropy, clipped += n * stats.clip_fraction;
     correction += n * stats.correction_mean, kl += n * stats.kl;
-    if (!gap_counts || std::isnan(stats.gap_mean)) return;
-    gap += n * stats.gap_mean, gap_tokens += n;
+    if (stats.gap_tokens == 0) return;
+    const auto compared = static_cast<double>(stats.gap_tokens);
+    gap += compared * stats.gap_mean, gap_tokens += compared;
     gap_max = std::max(gap_max, stats.gap_max);
+  }
+
+  // Optimizer steps that the weights have gone on since each row was sampled.
+  void add_staleness(const std::vector<TrainRow>& batch, int64_t version) {
+    for (const TrainRow& row : batch) {
+      const auto steps = static_cast<double>(version - row.weight_version);
+      staleness += steps;
+      staleness_max = std::max(staleness_max, steps);
+    }
   }
 
   void write(StepMetrics& out) const {
     const double n = std::max(1.0, tokens), steps = std::max(1.0, updates);
     out.set("loss", loss / steps);
     out.set("entropy", entropy / n);
-    out.set("logprob_gap_mean", gap / std::max(1.0, gap_tokens));
-    out.set("logprob_gap_max", gap_max);
+    out.set("logprob_gap_mean", gap_tokens > 0 || tokens == 0 ? gap / std::max(1.0, gap_tokens) : NAN);
+    out.set("logprob_gap_max", gap_tokens > 0 || tokens == 0 ? gap_max : NAN);
+    out.set("staleness_mean", staleness / std::max(1.0, rows));
+    out.set("staleness_max", staleness_max);
     out.set("clip_share", clipped / n);
     out.set("correction_mean", tokens > 0 ? correction / n : 1);
     out.set("kl", kl / n);
@@ -224,28 +280,36 @@ Result<GrpoBatch> rows_of_groups(const GrpoSection& options, std::vector<Rollout
 Result<StepMetrics> grpo_step(TrainRun& run) {
   const GrpoSection& options = run.recipe.grpo;
   StepMetrics out;
-  const Stopwatch rollout_watch;
+  const Stopwatch wait_watch;
+  const double sampled_before_s = run.rollouts->sampling_s();
   TL_TRY(std::vector<RolloutGroup> groups, collect(run));
-  const double rollout_s = rollout_watch.seconds();
+  const double wait_s = wait_watch.seconds();
+  const double rollout_s = std::max(wait_s, run.rollouts->sampling_s() - sampled_before_s);
+  const SamplingAhead ahead(run);
   count_rollouts(groups, out);
   TL_TRY_STATUS(write_traces(run, groups));
 
   const Stopwatch update_watch;
   TL_TRY(GrpoBatch batch, rows_of_groups(options, groups));
-  fill_logprobs(run, batch.updates);
   StepSums sums;
   for (size_t u = 0; u < batch.updates.size(); ++u) {
-    const auto& rows = batch.updates[u];
+    const int64_t version = run.weight_version + static_cast<int64_t>(u);
+    sums.add_staleness(batch.updates[u], version);
+    const int64_t old_version = needs_old_logprobs(options) ? run.weight_version : version;
+    for (TrainRow& row : batch.updates[u]) row.gap_counts = row.weight_version == old_version;
+  }
+  fill_logprobs(run, batch.updates);
+  for (const auto& rows : batch.updates) {
     if (rows.empty()) continue;
-    const bool gap_counts = u == 0 || needs_old_logprobs(options);
     TL_TRY(const UpdateStats stats, run.update(rows, count_step(rows, batch.traces, options.updates)));
-    sums.add(stats, gap_counts);
+    sums.add(stats);
   }
   sums.write(out);
   out.set("traces_left_out", static_cast<double>(batch.traces_left_out));
   out.set("weight_version", static_cast<double>(run.weight_version));
   out.set("tokens_per_s", out.get("sampled_tokens") / rollout_s);
   out.set("rollout_s", rollout_s);
+  out.set("wait_s", wait_s);
   out.set("update_s", update_watch.seconds());
   return out;
 }

@@ -150,8 +150,8 @@ void fill(Recipe& out, const Spec& s) {
                          : s.has("file") ? TaskSplit::kTrain
                                          : TaskSplit::kBoth});
   } else if (name == "rollout") {
-    out.rollout = {s.text("think"),         s.text("kv"),       s.number("temperature"),
-                   s.integer("max_tokens"), s.integer("batch"), s.integer("kv_memory")};
+    out.rollout = {s.text("think"),    s.text("kv"),           s.number("temperature"), s.integer("max_tokens"),
+                   s.integer("batch"), s.integer("kv_memory"), s.integer("ahead"),      s.integer("ahead_threads")};
   } else if (name == "sft") {
     out.sft = {s.integer("items")};
   } else if (name == "grpo") {
@@ -184,6 +184,12 @@ Status check(const Recipe& r, const std::string& where) {
     if (task.split != TaskSplit::kEvaluation) train += task.weight;
   }
   if (train <= 0) return Error{"has no task to train on", where + ": task", "give one a weight and split = \"both\""};
+  if (r.rollout.ahead > 0 && r.kind == TrainKind::kSft)
+    return Error{"there is nothing to sample ahead", where + ": rollout.ahead", "leave it out"};
+  if (r.rollout.ahead > 0 && r.grpo.correction == "none" && r.grpo.old_logprobs == "trainer") {
+    return Error{"trains on traces of older weights, which nothing corrects", where + ": rollout.ahead",
+                 "use grpo.correction = \"truncate\" or \"mask\", or grpo.old_logprobs = \"sampler\""};
+  }
   if (r.kind == TrainKind::kSft && !r.model.config.empty() && r.lora.rank > 0)
     return Error{"a model from scratch has nothing to adapt", where + ": lora.rank", "leave it out"};
   return {};

@@ -55,6 +55,8 @@ struct RolloutSection {
   int64_t max_tokens = 0;  // over all chunks; 0: what environment and context allow
   int64_t batch = 64;
   int64_t kv_memory_bytes = 0;  // 0: what a full batch needs
+  int64_t ahead = 0;            // steps that sampling goes on while an update runs
+  int64_t ahead_threads = 0;    // of that sampling; 0: half of all
 };
 
 struct SftSection {

@@ -74,6 +74,8 @@ TEST(Recipe, FaultsAreOneClearLine) {
       {with("[optimizer]\nlr = [1]\n"), {}, "optimizer.lr: must be a text, a number or a boolean"},
       {with("[sft]\nitems = 3\n"), {}, "[sft] is of `train sft`"},
       {"[model]\npath = \"x\"\n", {}, "has no task"},
+      {good, {"rollout.ahead=2"}, "ahead: 2 is out of range"},
+      {good, {"rollout.ahead=1", "grpo.correction=none"}, "trains on traces of older weights"},
       {"[[task]]\nspec = \"chain_sum\"\n", {}, "says no model"},
       {"[model]\npath = \"x\"\nconfig = \"y\"\n", {}, "says both"},
       {"[model]\npath = \"x\"\n[task]\nspec = \"y\"\n", {}, "write [[task]]"},
@@ -103,6 +105,7 @@ TEST(Recipe, EveryOptionHasAHelpAndAFieldOfItsOwn) {
       if (option.type == OptionType::kChoice) value = option.choices.back();
       if (option.type == OptionType::kText) value = "something";
       if (option.name == "format_share") value = "0.05";
+      if (option.name == "ahead") value = "1";
       if (option.name == "correction_cap") value = "5";
       const auto recipe = parse(kSmall, {info.method + "." + option.name + "=" + value});
       ASSERT_TRUE(recipe.ok()) << recipe.error().line();

@@ -1,11 +1,13 @@
 #include "train/rollout.h"
 
+#include <ATen/Parallel.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/rng.h"
+#include "base/stopwatch.h"
 #include "train/row_attention.h"
 #include "train/rows_from_trace.h"
 #include "train/sample_bytes.h"
@@ -51,7 +53,7 @@ int64_t RolloutEngine::most_tokens(int64_t prompt_tokens) const {
   return options_.section.max_tokens > 0 ? std::min(most, options_.section.max_tokens) : most;
 }
 
-Rollout RolloutEngine::finish(const TrainItems& items, const TrainItem& item, SampleResult result) const {
+Rollout RolloutEngine::judge(const TrainItems& items, const TrainItem& item, SampleResult result) const {
   Rollout out;
   out.sample = result.sample;
   out.truncated = reason_of(result.trace.finish) == FinishReason::kLength;
@@ -65,10 +67,20 @@ Rollout RolloutEngine::finish(const TrainItems& items, const TrainItem& item, Sa
   return out;
 }
 
-Status RolloutEngine::sample_own(std::span<const TrainItem> chosen, int64_t samples, uint64_t seed, double temperature,
-                                 std::vector<SampleResult>& out) {
-  for (size_t i = static_cast<size_t>(group_->rank()); i < chosen.size(); i += static_cast<size_t>(group_->world())) {
-    TL_TRY(PromptIds prompt, model_->prompt(chosen[i].prompt));
+std::unique_ptr<RolloutEngine::Batch> RolloutEngine::submit(std::span<const TrainItem> chosen, int64_t samples,
+                                                            uint64_t seed, double temperature) {
+  auto batch = std::make_unique<Batch>();
+  batch->chosen.assign(chosen.begin(), chosen.end());
+  batch->samples = samples;
+  batch->results.resize(chosen.size() * static_cast<size_t>(samples));
+  batch->submitted = submit_own(*batch, seed, temperature);
+  return batch;
+}
+
+Status RolloutEngine::submit_own(Batch& batch, uint64_t seed, double temperature) {
+  const auto first = static_cast<size_t>(group_->rank()), world = static_cast<size_t>(group_->world());
+  for (size_t i = first; i < batch.chosen.size(); i += world) {
+    TL_TRY(PromptIds prompt, model_->prompt(batch.chosen[i].prompt));
     Request request;
     request.max_tokens = most_tokens(static_cast<int64_t>(prompt.ids.size()));
     request.prompt_ids = std::move(prompt.ids);
@@ -76,29 +88,62 @@ Status RolloutEngine::sample_own(std::span<const TrainItem> chosen, int64_t samp
     request.sampling.temperature = temperature;
     request.sampling.seed = random_bits({seed, i, 0, RngPurpose::kSample});
     request.sampling.sampling_logprobs = true;
-    request.samples = samples;
+    request.samples = batch.samples;
     request.policy = policy_;
     request.environment = environment_;
-    request.on_finish = [&out, i, samples](SampleResult result) {
-      out[i * static_cast<size_t>(samples) + static_cast<size_t>(result.sample)] = std::move(result);
+    request.on_finish = [results = &batch.results,
+                         first_place = i * static_cast<size_t>(batch.samples)](SampleResult result) {
+      (*results)[first_place + static_cast<size_t>(result.sample)] = std::move(result);
     };
-    TL_TRY(const auto ticket, engine_->submit(std::move(request), "item " + chosen[i].id));
+    TL_TRY(const auto ticket, engine_->submit(std::move(request), "item " + batch.chosen[i].id));
     (void)ticket;
   }
-  engine_->run_until_idle();
-  for (size_t i = 0; i < out.size(); ++i) {
-    if (!out[i].error.empty())
-      return Error{out[i].error, "rollout of item " + chosen[i / static_cast<size_t>(samples)].id,
+  return {};
+}
+
+void RolloutEngine::sample(Batch& batch) {
+  const Stopwatch watch;
+  while (!give_up_ && engine_->step()) {
+  }
+  batch.seconds = watch.seconds();
+}
+
+void RolloutEngine::start(std::span<const TrainItem> chosen, int64_t samples, uint64_t seed, double temperature,
+                          int threads) {
+  TL_CHECK(!started(), "rollouts were started and not taken");
+  ahead_ = submit(chosen, samples, seed, temperature);
+  thread_ = std::thread([this, threads, batch = ahead_.get()] {
+    at::get_num_threads();  // libtorch gives a new thread the process's number at its first call: not later than this
+    at::set_num_threads(threads);
+    sample(*batch);
+  });
+}
+
+void RolloutEngine::wait() {
+  if (thread_.joinable()) thread_.join();
+}
+
+RolloutEngine::~RolloutEngine() {
+  give_up_ = true;
+  wait();
+}
+
+Status RolloutEngine::check(const Batch& batch) const {
+  TL_TRY_STATUS(batch.submitted);
+  for (size_t i = 0; i < batch.results.size(); ++i) {
+    if (!batch.results[i].error.empty())
+      return Error{batch.results[i].error, "rollout of item " + batch.chosen[i / static_cast<size_t>(batch.samples)].id,
                    "raise rollout.kv_memory or lower rollout.batch"};
   }
   return {};
 }
 
 // Places of another process's items are filled with what it sampled.
-Status RolloutEngine::exchange(std::vector<SampleResult>& results, int64_t samples) {
+Status RolloutEngine::exchange(Batch& batch) {
   if (group_->world() == 1) return {};
+  std::vector<SampleResult>& results = batch.results;
   const auto owner = [&](size_t place) {
-    return static_cast<int>(place / static_cast<size_t>(samples)) % group_->world();
+    return static_cast<int>(place / static_cast<size_t>(batch.samples)) % group_->world();
   };
   std::string own;
   for (size_t place = 0; place < results.size(); ++place) {
@@ -123,18 +168,32 @@ Status RolloutEngine::exchange(std::vector<SampleResult>& results, int64_t sampl
   return {};
 }
 
-Result<std::vector<Rollout>> RolloutEngine::run(const TrainItems& items, std::span<const TrainItem> chosen,
-                                                int64_t samples, uint64_t seed, double temperature) {
-  std::vector<SampleResult> results(chosen.size() * static_cast<size_t>(samples));
-  TL_TRY_STATUS(agree(group_, sample_own(chosen, samples, seed, temperature, results)));
-  TL_TRY_STATUS(exchange(results, samples));
+Result<std::vector<Rollout>> RolloutEngine::finish(const TrainItems& items, Batch& batch) {
+  TL_TRY_STATUS(agree(group_, check(batch)));
+  TL_TRY_STATUS(exchange(batch));
+  sampling_s_ += batch.seconds;
   std::vector<Rollout> out;
-  for (size_t place = 0; place < results.size(); ++place) {
-    const size_t i = place / static_cast<size_t>(samples);
-    out.push_back(finish(items, chosen[i], std::move(results[place])));
+  for (size_t place = 0; place < batch.results.size(); ++place) {
+    const size_t i = place / static_cast<size_t>(batch.samples);
+    out.push_back(judge(items, batch.chosen[i], std::move(batch.results[place])));
     out.back().group = static_cast<int64_t>(i);
   }
   return out;
+}
+
+Result<std::vector<Rollout>> RolloutEngine::run(const TrainItems& items, std::span<const TrainItem> chosen,
+                                                int64_t samples, uint64_t seed, double temperature) {
+  wait();
+  const auto batch = submit(chosen, samples, seed, temperature);
+  sample(*batch);
+  return finish(items, *batch);
+}
+
+Result<std::vector<Rollout>> RolloutEngine::take(const TrainItems& items) {
+  TL_CHECK(started(), "no rollouts were started");
+  wait();
+  const auto batch = std::move(ahead_);
+  return finish(items, *batch);
 }
 
 }  // namespace throughline

@@ -24,6 +24,7 @@ struct TrainRow {
   int64_t trace_tokens = 0;               // trained tokens of the whole trace, over all its rows
   float advantage = 0;                    // of the trace
   int64_t weight_version = 0;             // that sampled this row
+  bool gap_counts = true;  // those weights are the trainer's old ones too: their log-probs can be compared
 
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t response_tokens() const { return tokens() - prompt_tokens; }

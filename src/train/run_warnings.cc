@@ -12,7 +12,7 @@ namespace {
 std::string share(double value) { return fit_share(value, 6); }
 
 void check_finite(const StepMetrics& metrics, std::vector<RunWarning>& out) {
-  for (const std::string_view name : {"loss", "grad_norm", "reward", "logprob_gap_mean"}) {
+  for (const std::string_view name : {"loss", "grad_norm", "reward"}) {
     for (const auto& [key, value] : metrics.values) {
       if (key != name || std::isfinite(value)) continue;
       out.push_back(

@@ -127,9 +127,8 @@ Result<std::unique_ptr<Session>> Session::open(const TrainOptions& options) {
   const bool first = run.is_first();
   run.say = options.say && first ? options.say : [](const std::string&) {};
   run.steps = options.max_steps > 0 ? options.max_steps : run.recipe.run.steps;
-  const int64_t threads = run.recipe.run.threads;
-  at::set_num_threads(threads > 0 ? static_cast<int>(threads)
-                                  : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+  if (run.recipe.run.threads == 0) run.recipe.run.threads = std::max(1U, std::thread::hardware_concurrency());
+  at::set_num_threads(static_cast<int>(run.recipe.run.threads));
   TL_TRY(run.items, TrainItems::create(run.recipe.tasks, TaskSplit::kTrain, run.recipe.kind));
   if (run.recipe.evaluation.every > 0) {
     TL_TRY(run.held_out, TrainItems::create(run.recipe.tasks, TaskSplit::kEvaluation, run.recipe.kind));
@@ -148,7 +147,7 @@ Result<std::unique_ptr<Session>> Session::open(const TrainOptions& options) {
   TL_TRY_STATUS(out->load_model(found));
   TL_TRY_STATUS(out->make_updater());
   if (found) TL_TRY_STATUS(agree(group, out->resume_from(*found)));
-  run.rollouts->weights_changed(run.weight_version);
+  run.rollouts->use_weights(run.weights());
   TL_TRY_STATUS(agree(group, first ? run.directory.begin_after(run.step) : Status()));
   return out;
 }
@@ -234,6 +233,7 @@ Result<StepMetrics> Session::one_step() {
   if (evaluates && run_.step == 0) TL_TRY_STATUS(evaluate(run_, "_start", start));
   TL_TRY(StepMetrics out, run_.recipe.kind == TrainKind::kSft ? sft_step(run_) : grpo_step(run_));
   out.step = ++run_.step;
+  run_.rollouts->use_weights(run_.weights());
   for (const auto& [name, value] : start.values) out.set(name, value);
   if (evaluates && due(run_.recipe.evaluation.every)) TL_TRY_STATUS(evaluate(run_, "", out));
   elapsed_s_ += watch.seconds();
@@ -301,9 +301,15 @@ AttentionFactory row_attention_factory(ops::NumericMode mode) {
   };
 }
 
-std::vector<TrainItem> TrainRun::take_items(int64_t count) {
+std::vector<TrainItem> TrainRun::next_items(int64_t count) const {
   std::vector<TrainItem> out;
-  for (int64_t i = 0; i < count; ++i) out.push_back(items.at(recipe.run.seed, cursor++));
+  for (int64_t i = 0; i < count; ++i) out.push_back(items.at(recipe.run.seed, cursor + i));
+  return out;
+}
+
+std::vector<TrainItem> TrainRun::take_items(int64_t count) {
+  auto out = next_items(count);
+  cursor += count;
   return out;
 }
 
@@ -320,7 +326,6 @@ std::vector<MicroBatch> TrainRun::own_batches(const std::vector<TrainRow>& rows)
 Result<UpdateStats> TrainRun::update(const std::vector<TrainRow>& rows, const StepTotals& totals) {
   TL_TRY(const UpdateStats stats, parallel->update(*updater, rows, totals, learning_rate()));
   ++weight_version;
-  rollouts->weights_changed(weight_version);
   return stats;
 }
 

@@ -2,12 +2,12 @@
 //
 // A step is a pure function of the checkpointed state (weights, optimizer, cursor, step): there is no generator to
 // save, draws are counter-based. A run that was killed and resumed therefore leaves the files of one that was not, but
-// for the times in metrics.jsonl. Of several processes each samples its share of the items, all get all traces, each
+// for the times in metrics.jsonl. (With rollout.ahead, time decides which chunks see new weights: it resumes, but not
+// to the bit.) Of several processes each samples its share of the items, all get all traces, each
 // runs its share of the update (data_parallel.h), rank 0 writes. One thread drives; `stop` is asked between steps.
 // Errors leave the last checkpoint as it is.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/stopwatch.h"
 #include "train/data_parallel.h"
 #include "train/recipe.h"
 #include "train/rollout.h"
@@ -55,6 +56,7 @@ struct TrainRun {
   std::unique_ptr<Trainable> trainable;
   std::unique_ptr<DataParallel> parallel;
   std::unique_ptr<Updater> updater;
+  std::unique_ptr<Decoder> behind;  // rollout.ahead: what is sampled from while an update changes the model
   std::unique_ptr<RolloutEngine> rollouts;
   std::function<void(const std::string&)> say;
 
@@ -64,10 +66,13 @@ struct TrainRun {
   int64_t weight_version = 0;  // optimizer steps done
 
   ops::NumericMode mode() const { return recipe.run.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast; }
-  // The next items; moves the cursor.
+  // The next items; take_items() moves the cursor.
+  std::vector<TrainItem> next_items(int64_t count) const;
   std::vector<TrainItem> take_items(int64_t count);
   double learning_rate() const;  // of the next optimizer step
-  // One optimizer step over rows, the same in every process. Counts the weight version and tells the rollout engine.
+  WeightVersion weights() const { return {model.decoder.get(), weight_version}; }
+  // One optimizer step over rows, the same in every process. Counts the weight version; the rollout engine is told
+  // after the step's last one.
   Result<UpdateStats> update(const std::vector<TrainRow>& rows, const StepTotals& totals);
   // The micro-batches of this process: those that update() will run here.
   std::vector<MicroBatch> own_batches(const std::vector<TrainRow>& rows) const;
@@ -76,15 +81,5 @@ struct TrainRun {
 
 // The attention of packed rows with their evictions replayed (train/row_attention.h).
 AttentionFactory row_attention_factory(ops::NumericMode mode);
-
-// Seconds since some start.
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start_ = Clock::now();
-};
 
 }  // namespace throughline

@@ -289,6 +289,65 @@ TEST_F(GrpoRun, ExactHasNoGap) {
   }
 }
 
+// Of each trace in a run's traces.jsonl.
+std::vector<TraceLine> traces_of(const std::string& run) {
+  std::vector<TraceLine> out;
+  std::istringstream lines(read_file(run + "/traces.jsonl").value());
+  for (std::string line; std::getline(lines, line);) out.push_back(parse_trace_line(line, "traces").value());
+  return out;
+}
+
+TEST_F(GrpoRun, AheadOfTheUpdateEachChunkHasOneOfTwoVersions) {
+  const auto ahead = [&](const std::string& run) {
+    TrainOptions out = options("", run);
+    out.recipe.rollout.ahead = 1;
+    out.recipe.run.exact = true;
+    return out;
+  };
+  const auto steps = run_steps(ahead("ahead"));
+  ASSERT_EQ(steps.size(), 6U);
+  double stale = 0;
+  for (const StepMetrics& step : steps) {
+    EXPECT_LE(step.get("staleness_max"), step.step == 1 ? 0 : 1);
+    EXPECT_LE(step.get("staleness_mean"), step.get("staleness_max"));
+    stale += step.get("staleness_mean");
+    if (step.get("staleness_mean") < 1) EXPECT_EQ(step.get("logprob_gap_max"), 0);  // of the rows that are not stale
+  }
+  EXPECT_GT(stale, 0) << "nothing was sampled while updates ran";
+  (void)run_steps(options("", "not-ahead"));
+  const auto traces = traces_of(*folder_ / "ahead"), synchronous = traces_of(*folder_ / "not-ahead");
+  ASSERT_EQ(traces.size(), synchronous.size());
+  for (size_t i = 0; i < traces.size(); ++i) {
+    EXPECT_EQ(traces[i].prompt, synchronous[i].prompt);
+    int64_t before = std::max<int64_t>(0, traces[i].step - 2);
+    for (const auto& chunk : traces[i].chunks) {
+      EXPECT_GE(chunk.weight_version, before);
+      EXPECT_LT(chunk.weight_version, traces[i].step);
+      before = chunk.weight_version;
+    }
+  }
+
+  TrainOptions first = ahead("ahead-parts");
+  first.max_steps = 3;
+  (void)run_steps(first);
+  TrainOptions rest = ahead("ahead-parts");
+  rest.resume = true;
+  EXPECT_EQ(run_steps(rest).front().get("staleness_max"), 0) << "what was under way is sampled anew";
+  const auto parts = traces_of(*folder_ / "ahead-parts");
+  ASSERT_EQ(parts.size(), traces.size());
+  for (size_t i = 0; i < traces.size(); ++i) EXPECT_EQ(parts[i].prompt, traces[i].prompt);
+}
+
+TEST_F(GrpoRun, AheadStopsAndFailsWithoutLeavingAThread) {
+  TrainOptions stopped = options("", "ahead-stopped");
+  stopped.recipe.rollout.ahead = 1;
+  stopped.stop = [] { return true; };
+  const auto done = train(stopped);
+  ASSERT_TRUE(done.ok()) << done.error().line();
+  EXPECT_EQ(done->last_step, 1);
+  EXPECT_TRUE(check_checkpoint(*folder_ / "ahead-stopped/checkpoints/step-1").ok());
+}
+
 TEST_F(GrpoRun, ResumedIsBitForBitTheStraightRun) {
   const std::string more =
       "zero_variance = \"resample\"\nresample_max = 1\n[schedule]\nkind = \"cosine\"\nwarmup = 2\n";

@@ -141,8 +141,7 @@ void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals
     sums_.clipped += loss.clipped;
     sums_.correction += loss.correction;
     sums_.kl += loss.kl;
-    if (!std::isnan(behavior)) {
-      // Against the weights that sampled, where they are known: later optimizer steps of a rollout have moved on.
+    if (row.gap_counts && !std::isnan(behavior)) {
       const double gap = std::abs(behavior - (row.old_logprobs.empty() ? set.logprob : old));
       sums_.gap += gap;
       sums_.gap_max = std::max(sums_.gap_max, gap);
@@ -174,6 +173,7 @@ UpdateStats Updater::step(double learning_rate, double gradient_norm, const Toke
   stats.kl = sums.kl / tokens;
   stats.grad_norm = gradient_norm;
   stats.learning_rate = learning_rate;
+  stats.gap_tokens = static_cast<int64_t>(sums.gap_tokens);
   stats.skipped = !std::isfinite(gradient_norm);
   stats.trained_tokens = static_cast<int64_t>(sums.trained_tokens);
   stats.fed_tokens = static_cast<int64_t>(sums.fed_tokens);

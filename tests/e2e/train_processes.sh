@@ -97,6 +97,11 @@ for run in two three; do
   cmp one/checkpoints/step-4/model.safetensors $run/checkpoints/step-4/model.safetensors || fail "$run: other weights"
 done
 
+# Sampled ahead: both know the same versions, none older than the step before.
+processes 2 "$binary" train grpo rl.toml --run-dir ahead --set rollout.ahead=1
+all_end 0
+[[ $(grep -c '"staleness_max":[0-3][,.}]' ahead/metrics.jsonl) == 4 ]] || fail "staleness: $(<ahead/metrics.jsonl)"
+
 # A killed rank: the other ends with one line, and the run goes on from its checkpoint.
 processes 2 "$binary" train grpo rl.toml --run-dir killed --max-steps 100000 --checkpoint-every 1 --lost-after 10
 for ((i = 0; i < 3000; ++i)); do
