@@ -26,7 +26,7 @@ namespace {
 enum class BenchKind { kDecode, kPrefill };
 
 struct BenchOptions {
-  std::string model, dtype, device = "cpu", json, kv = "full";
+  std::string model, dtype, weights, device = "cpu", json, kv = "full";
   int threads = 0;
   std::vector<int64_t> depths = {512, 8192};
   std::vector<int64_t> batches = {1};
@@ -46,6 +46,11 @@ Result<std::vector<std::string>> split_specs(const std::string& text) {
   return out;
 }
 
+std::string weights_name(const Decoder& decoder) {
+  if (!decoder.config().weights.empty()) return decoder.config().weights;
+  return decoder.dtype() == at::kFloat ? "fp32" : "bf16";
+}
+
 Json to_json(BenchKind kind, const BenchOptions& options, const Decoder& decoder, const BenchCase& bench_case,
              const BenchResult& result) {
   const std::filesystem::path path = std::filesystem::path(options.model).lexically_normal();
@@ -55,6 +60,7 @@ Json to_json(BenchKind kind, const BenchOptions& options, const Decoder& decoder
               {"bench", kind == BenchKind::kDecode ? "decode" : "prefill"},
               {"model", name},
               {"dtype", decoder.dtype() == at::kFloat ? "fp32" : "bf16"},
+              {"weights", weights_name(decoder)},
               {"kv", bench_case.kv},
               {"threads", at::get_num_threads()},
               {"batch", bench_case.batch},
@@ -102,7 +108,7 @@ Result<int> run_bench(BenchKind kind, const BenchOptions& options) {
   at::set_num_threads(options.threads > 0 ? options.threads
                                           : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
   TL_TRY(const std::vector<std::string> specs, split_specs(options.kv));
-  TL_TRY(const auto decoder, Decoder::load(options.model, {.dtype = options.dtype}));
+  TL_TRY(const auto decoder, Decoder::load(options.model, {.dtype = options.dtype, .weights = options.weights}));
   std::optional<LineWriter> json;
   if (!options.json.empty()) {
     TL_TRY(auto writer, LineWriter::append(options.json));
@@ -140,6 +146,10 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
   command->add_option("-m,--model", options->model, "model directory in Hugging Face form")->required();
   command->add_option("--dtype", options->dtype, "compute and KV dtype: fp32 or bf16 (default: the checkpoint's)")
       ->check(CLI::IsMember({"fp32", "bf16"}));
+  command
+      ->add_option("--weights", options->weights,
+                   "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
+      ->check(CLI::IsMember({"int8", "int4"}));
   command->add_option("--device", options->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();

@@ -184,7 +184,7 @@ void summarise(const std::vector<double>& tok_s, double step_seconds, const Surr
 int64_t step_weight_bytes(const Decoder& decoder) {
   int64_t bytes = 0;
   for (const auto& [name, tensor] : decoder.parameters()) {
-    if (name == "model.embed_tokens.weight" && !decoder.config().tied_embeddings) continue;
+    if (name.rfind("model.embed_tokens.", 0) == 0 && !decoder.config().tied_embeddings) continue;
     bytes += static_cast<int64_t>(tensor.nbytes());
   }
   return bytes;

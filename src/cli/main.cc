@@ -13,6 +13,7 @@
 #include "cli/help_command.h"
 #include "cli/info_command.h"
 #include "cli/interrupt.h"
+#include "cli/quantize_command.h"
 #include "cli/run_command.h"
 #include "cli/serve_command.h"
 #include "cli/synth_command.h"
@@ -44,6 +45,7 @@ int main(int argc, char** argv) {
   add_train_view_commands(*add_train_command(app, &exit_status), &exit_status);
   add_info_command(app, &exit_status);
   add_synth_command(app, &exit_status);
+  add_quantize_command(app, &exit_status);
   add_text_commands(app, &exit_status);
   add_gym_command(app, &exit_status);
   add_grade_command(app, &exit_status);

@@ -13,6 +13,9 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--dtype", dtype,
                  "compute and KV dtype: fp32 or bf16 (default: the checkpoint's; fp16 computes in fp32)")
       ->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--weights", weights,
+                 "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
+      ->check(CLI::IsMember({"int8", "int4"}));
   app.add_option("--device", device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
   app.add_option("--threads", threads, "threads (0: all cores)")->check(CLI::Range(0, 1024))->capture_default_str();
   app.add_option("--kv-memory", kv_memory, "bytes for K and V, e.g. 4G (default: half of the free memory)");
@@ -43,7 +46,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   engine.batch_max = options.batch_max;
   engine.max_context = options.max_context;
   engine.exact = options.exact;
-  return LoadedModel::load(options.model, options.dtype, engine);
+  return LoadedModel::load(options.model, {.dtype = options.dtype, .weights = options.weights}, engine);
 }
 
 Result<Request> request_of(const LoadedModel& model, const RequestLine& line, const RequestFields& fields,

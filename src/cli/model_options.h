@@ -12,7 +12,8 @@ namespace throughline {
 
 struct ModelOptions {
   std::string model;
-  std::string dtype;  // fp32 | bf16; empty: the checkpoint's
+  std::string dtype;    // fp32 | bf16; empty: the checkpoint's
+  std::string weights;  // int8 | int4; empty: as the files hold them
   std::string device = "cpu";
   int threads = 0;        // 0: all cores
   std::string kv_memory;  // "4G"; empty: half of the free memory

@@ -40,9 +40,9 @@ Error no_tokenizer(const std::string& where) {
 
 }  // namespace
 
-Result<ModelParts> ModelParts::load(const std::string& folder, const std::string& dtype) {
+Result<ModelParts> ModelParts::load(const std::string& folder, const Decoder::LoadOptions& options) {
   ModelParts out;
-  TL_TRY(out.decoder, Decoder::load(folder, {.dtype = dtype}));
+  TL_TRY(out.decoder, Decoder::load(folder, options));
   if (Tokenizer::present(folder)) {
     TL_TRY(out.tokenizer, Tokenizer::load(folder));
     TL_TRY(out.chat_template, ChatTemplate::load(folder));
@@ -77,10 +77,10 @@ Result<ModelPrompt> ModelParts::render(const Json& messages, const ChatTemplate:
   return out;
 }
 
-Result<std::unique_ptr<LoadedModel>> LoadedModel::load(const std::string& folder, const std::string& dtype,
+Result<std::unique_ptr<LoadedModel>> LoadedModel::load(const std::string& folder, const Decoder::LoadOptions& weights,
                                                        const EngineOptions& options) {
   auto model = std::make_unique<LoadedModel>();
-  TL_TRY(static_cast<ModelParts&>(*model), ModelParts::load(folder, dtype));
+  TL_TRY(static_cast<ModelParts&>(*model), ModelParts::load(folder, weights));
   TL_TRY(model->engine, Engine::create(model->decoder.get(), model->tokenizer.get(), model->defaults.eos_ids, options));
   return model;
 }

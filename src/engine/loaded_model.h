@@ -28,8 +28,7 @@ struct ModelParts {
   std::optional<ThinkingTags> tags;  // none without a tokenizer
   GenerationDefaults defaults;
 
-  // `dtype`: fp32, bf16 or empty (the checkpoint's).
-  static Result<ModelParts> load(const std::string& folder, const std::string& dtype);
+  static Result<ModelParts> load(const std::string& folder, const Decoder::LoadOptions& options);
 
   // Messages in the model's template. Errors: no tokenizer, no template, what the template raises.
   Result<ModelPrompt> render(const Json& messages, const ChatTemplate::Options& options,
@@ -41,7 +40,7 @@ struct ModelParts {
 struct LoadedModel : ModelParts {
   std::unique_ptr<Engine> engine;
 
-  static Result<std::unique_ptr<LoadedModel>> load(const std::string& folder, const std::string& dtype,
+  static Result<std::unique_ptr<LoadedModel>> load(const std::string& folder, const Decoder::LoadOptions& weights,
                                                    const EngineOptions& options);
 
   // The engine's request: `fields` win over the model's defaults. `seed_text` seeds draws when no seed is given.

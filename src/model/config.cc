@@ -27,7 +27,6 @@ constexpr std::array<FamilyRow, 3> kFamilies = {{{"qwen2", "Qwen2ForCausalLM", M
 // Fields that change what the model computes and that this decoder does not have. Refused unless absent, null, false,
 // zero or empty.
 constexpr const char* kUnsupportedFields[] = {
-    "quantization_config",
     "dual_chunk_attention_config",
     "attn_logit_softcapping",
     "final_logit_softcapping",
@@ -85,6 +84,24 @@ void refuse_unsupported(const Json& json, FieldReader& in) {
   }
   if (!in.boolean("is_causal", true)) in.fail("is_causal", "only causal attention is supported");
   if (in.boolean("add_cross_attention", false)) in.fail("add_cross_attention", "is not supported");
+}
+
+// Our own format only (docs/quantization.md).
+void read_quantization(const Json& json, FieldReader& in, ModelConfig& config) {
+  if (!json.contains("quantization_config") || says_nothing(json["quantization_config"])) return;
+  const Json& object = json["quantization_config"];
+  const auto word = [&](const char* name) {
+    return object.is_object() && object.contains(name) && object[name].is_string() ? object[name].get<std::string>()
+                                                                                   : std::string();
+  };
+  if (word("quant_method") != "throughline") {
+    return in.fail(
+        "quantization_config", "is not supported yet",
+        "only what `throughline quantize` wrote; take the unquantized checkpoint and --weights int8 or int4");
+  }
+  config.weights = word("weights");
+  if (config.weights != "int8" && config.weights != "int4")
+    in.fail("quantization_config.weights", fmt::format("\"{}\" is not supported", config.weights), "use int8 or int4");
 }
 
 void read_family(FieldReader& in, ModelConfig& config) {
@@ -291,6 +308,7 @@ Result<ModelConfig> parse_config(const Json& json, const std::string& where) {
   ModelConfig config;
   read_family(in, config);
   if (!in.error()) refuse_unsupported(json, in);
+  if (!in.error()) read_quantization(json, in, config);
   if (!in.error()) read_sizes(in, config);
   if (!in.error()) {
     read_biases(in, config);
@@ -349,6 +367,8 @@ Json config_to_json(const ModelConfig& config) {
   if (config.family == ModelFamily::kLlama) json["mlp_bias"] = config.mlp_bias;
   if (config.family != ModelFamily::kLlama) json["use_sliding_window"] = false;
   if (!config.dtype.empty()) json["torch_dtype"] = config.dtype;
+  if (!config.weights.empty())
+    json["quantization_config"] = {{"quant_method", "throughline"}, {"weights", config.weights}};
   json["bos_token_id"] = config.bos_id >= 0 ? Json(config.bos_id) : Json(nullptr);
   json["eos_token_id"] = nullptr;
   if (config.eos_ids.size() == 1) json["eos_token_id"] = config.eos_ids.front();

@@ -38,6 +38,7 @@ struct ModelConfig {
   bool qkv_bias = false, output_bias = false, mlp_bias = false, qk_norm = false;
   RopeConfig rope;
   std::string dtype;             // float32, float16, bfloat16; empty: config.json is silent, the weights say it
+  std::string weights;           // int8 or int4: the files hold docs/quantization.md's layout; empty: plain
   std::vector<int32_t> eos_ids;  // of config.json alone
   int32_t bos_id = -1;
 

@@ -1,8 +1,8 @@
 #include "model/decoder.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
+#include <fmt/format.h>
 
 #include <cmath>
 
@@ -12,36 +12,45 @@
 #include "model/rope.h"
 #include "model/weights.h"
 #include "ops/linear.h"
-#include "ops/products.h"
 #include "ops/rows.h"
 
 namespace throughline {
+
+namespace {
+
+Result<ops::WeightFormat> wanted_format(const std::string& option, const ModelConfig& config,
+                                        const std::string& model_dir) {
+  if (!option.empty() && option != "int8" && option != "int4")
+    return Error{fmt::format("\"{}\" is not supported", option), "--weights", "use int8 or int4"};
+  if (!config.weights.empty() && !option.empty() && option != config.weights) {
+    return Error{fmt::format("the files hold {} weights", config.weights), model_dir,
+                 "leave --weights out, or quantize the original checkpoint"};
+  }
+  const std::string& name = option.empty() ? config.weights : option;
+  if (name.empty()) return ops::WeightFormat::kPlain;
+  return name == "int8" ? ops::WeightFormat::kInt8 : ops::WeightFormat::kInt4;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Decoder>> Decoder::load(const std::string& model_dir, const LoadOptions& options) {
   TL_TRY(const ModelConfig config, load_config(model_dir));
   TL_TRY(Checkpoint checkpoint, Checkpoint::open_directory(model_dir));
   TL_TRY(const at::ScalarType dtype, compute_dtype(options.dtype, checkpoint_dtype(config, checkpoint)));
+  TL_TRY(const ops::WeightFormat format, wanted_format(options.weights, config, model_dir));
   WeightReader reader(std::move(checkpoint), dtype, options.device);
   auto decoder = std::unique_ptr<Decoder>(new Decoder());
   decoder->config_ = config;
   decoder->rope_ = rope_frequencies(config);
-  decoder->embedding_ = reader.take(kEmbeddingName, {config.vocab, config.hidden});
-  for (int64_t l = 0; l < config.layers; ++l) {
-    const std::string prefix = layer_prefix(l);
-    visit_layer(config, decoder->layers_.emplace_back(),
-                [&](const char* name, at::Tensor& tensor, const std::vector<int64_t>& shape) {
-                  tensor = reader.take(prefix + name, shape);
-                });
-    reader.ignore(prefix + "self_attn.rotary_emb.inv_freq");
-  }
-  decoder->final_norm_ = reader.take(kFinalNormName, {config.hidden});
-  if (config.tied_embeddings) {
-    reader.ignore(kHeadName);
-    decoder->head_ = decoder->embedding_;
-  } else {
-    decoder->head_ = reader.take(kHeadName, {config.vocab, config.hidden});
-  }
+  decoder->dtype_ = dtype;
+  decoder->format_ = format;
+  decoder->take_weights(reader, !config.weights.empty());
+  if (config.tied_embeddings) reader.ignore(kHeadName);
   TL_TRY_STATUS(reader.finish());
+  if (format != ops::WeightFormat::kPlain) {
+    decoder->config_.weights = format == ops::WeightFormat::kInt8 ? "int8" : "int4";
+    decoder->config_.dtype = dtype == at::kFloat ? "float32" : "bfloat16";
+  }
   return decoder;
 }
 
@@ -63,7 +72,9 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
     const at::Tensor attended = attention.attend(static_cast<int>(layer), in.q, in.k, in.v);
     return layer_output(input, attended.reshape({rows, c.q_heads * c.head_dim}), w, c, mode);
   }
-  if (!at::GradMode::is_enabled() && ops::fused_products(input, mode)) return layer_inference(layer, input, attention);
+  const bool quantized = format_ != ops::WeightFormat::kPlain;
+  if (quantized || (!at::GradMode::is_enabled() && ops::fused_products(input, mode)))
+    return layer_inference(layer, input, attention);
   at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
   at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
   at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
@@ -80,29 +91,9 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
   return x.add(ops::linear(ops::silu_mul(gate, up), w.down_weight, w.down_bias, mode));
 }
 
-// The same roundings as layer_forward, in fewer passes.
-at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, AttentionContext& attention) const {
-  const ModelConfig& c = config_;
-  const DecoderLayer& w = layers_[static_cast<size_t>(layer)];
-  const int64_t rows = input.size(0);
-  at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
-  const auto qkv = ops::linears(h, {{w.q_weight, w.q_bias}, {w.k_weight, w.k_bias}, {w.v_weight, w.v_bias}});
-  at::Tensor q = qkv[0].view({rows, c.q_heads, c.head_dim}), k = qkv[1].view({rows, c.kv_heads, c.head_dim});
-  if (c.qk_norm) {
-    q = ops::rms_norm(q, w.q_norm, c.norm_eps);
-    k = ops::rms_norm(k, w.k_norm, c.norm_eps);
-  }
-  const at::Tensor v = qkv[2].view({rows, c.kv_heads, c.head_dim});
-  h = attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, c.q_heads * c.head_dim});
-  const at::Tensor x = ops::linear_add(input, h, {w.o_weight, w.o_bias});
-  h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
-  h = ops::linear_silu_mul(h, {w.gate_weight, w.gate_bias}, {w.up_weight, w.up_bias});
-  return ops::linear_add(x, h, {w.down_weight, w.down_bias});
-}
-
 at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode,
                             const ForwardOptions& options) const {
-  at::Tensor x = at::embedding(embedding_, ids);
+  at::Tensor x = embed(ids);
   // Not asked again inside a layer: a checkpointed layer's first pass runs without grad mode and must round as its
   // second.
   const bool training = at::GradMode::is_enabled() && flat_weights_.defined();
@@ -120,22 +111,26 @@ at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, 
   return ops::rms_norm(x, final_norm_, config_.norm_eps);
 }
 
-at::Tensor Decoder::logits(const at::Tensor& hidden, ops::NumericMode mode) const {
-  if (!at::GradMode::is_enabled() && ops::fused_products(hidden, mode))
-    return ops::linear_to_float(hidden, {head_, {}});
-  return ops::linear(hidden, head_, at::Tensor(), mode).to(at::kFloat);
-}
-
 void Decoder::visit_weights(const std::function<void(const std::string&, at::Tensor&)>& visit) {
-  visit(kEmbeddingName, embedding_);
+  const auto both = [&](const std::string& name, at::Tensor& weight, at::Tensor* scales) {
+    visit(name, weight);
+    if (scales != nullptr && scales->defined()) visit(name + kScaleSuffix, *scales);
+  };
+  both(kEmbeddingName, embedding_, &embedding_scales_);
   for (size_t l = 0; l < layers_.size(); ++l) {
     const std::string prefix = layer_prefix(static_cast<int64_t>(l));
+    std::vector<at::Tensor*> scales;
+    if (!layer_scales_.empty()) {
+      visit_layer(config_, layer_scales_[l],
+                  [&](const char*, at::Tensor& tensor, const std::vector<int64_t>&) { scales.push_back(&tensor); });
+    }
+    size_t i = 0;
     visit_layer(config_, layers_[l], [&](const char* name, at::Tensor& tensor, const std::vector<int64_t>&) {
-      visit(prefix + name, tensor);
+      both(prefix + name, tensor, scales.empty() ? nullptr : scales[i++]);
     });
   }
   visit(kFinalNormName, final_norm_);
-  if (!config_.tied_embeddings) visit(kHeadName, head_);
+  if (!config_.tied_embeddings) both(kHeadName, head_, &head_scales_);
 }
 
 std::vector<std::pair<std::string, at::Tensor>> Decoder::parameters() const {
@@ -146,6 +141,7 @@ std::vector<std::pair<std::string, at::Tensor>> Decoder::parameters() const {
 
 void Decoder::make_trainable() {
   if (flat_weights_.defined()) return;
+  TL_CHECK(format_ == ops::WeightFormat::kPlain, "quantized weights cannot be trained");
   const at::NoGradGuard guard;
   int64_t elements = 0;
   visit_weights([&](const std::string&, at::Tensor& weight) { elements += weight.numel(); });

@@ -17,6 +17,7 @@
 #include "cache/attention_context.h"
 #include "model/config.h"
 #include "ops/numeric.h"
+#include "ops/products.h"
 #include "ops/rope.h"
 
 namespace throughline {
@@ -30,16 +31,22 @@ struct DecoderLayer {
   at::Tensor gate_bias, up_bias, down_bias;
 };
 
+class WeightReader;
+
 class Decoder {
  public:
   struct LoadOptions {
     std::string dtype;  // fp32, bf16; empty: the checkpoint's (fp16 checkpoints compute in fp32)
+    // int8, int4: matrices (embedding and head included) quantized while loading; empty: as the files hold them.
+    // Such a model can sample but not train.
+    std::string weights;
     at::Device device = at::kCPU;
   };
   static Result<std::unique_ptr<Decoder>> load(const std::string& model_dir, const LoadOptions& options);
 
   const ModelConfig& config() const { return config_; }
-  at::ScalarType dtype() const { return embedding_.scalar_type(); }
+  at::ScalarType dtype() const { return dtype_; }  // computed in
+  ops::WeightFormat weight_format() const { return format_; }
   const ops::RopeFrequencies& rope() const { return rope_; }
   double attention_scale() const;  // 1 / sqrt(head_dim)
   int64_t weight_bytes() const;
@@ -58,9 +65,11 @@ class Decoder {
   // hidden [rows, hidden] -> fp32 logits [rows, vocab].
   at::Tensor logits(const at::Tensor& hidden, ops::NumericMode mode) const;
 
-  const at::Tensor& head() const { return head_; }  // [vocab, hidden]; the embedding when tied
+  // [vocab, hidden]; the embedding when tied. REQUIRES: plain weights.
+  const at::Tensor& head() const { return head_; }
 
-  // (Hugging Face name, tensor), in file order; the tied head is not repeated.
+  // (Hugging Face name, tensor), in file order; the tied head is not repeated. A quantized weight is followed by its
+  // scales, NAME + "_scale".
   std::vector<std::pair<std::string, at::Tensor>> parameters() const;
 
   // Moves all weights out of the file map into one vector of their own, flat_weights(), in the order of parameters();
@@ -76,14 +85,25 @@ class Decoder {
   // training: through the nodes of layer_autograd.h.
   at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
                            bool training) const;
+  // The same roundings without a graph and in fewer passes; any weight format.
   at::Tensor layer_inference(int64_t layer, const at::Tensor& x, AttentionContext& attention) const;
+  at::Tensor embed(const at::Tensor& ids) const;
+  // A matrix [out, in] of either format, as the products read it.
+  ops::LinearWeight linear(const at::Tensor& values, const at::Tensor& scales, const at::Tensor& bias, int64_t out,
+                           int64_t in) const;
+  void take_weights(WeightReader& reader, bool stored_quantized);
   // Every weight, in the order of parameters(); the tied head is not visited.
   void visit_weights(const std::function<void(const std::string& name, at::Tensor& weight)>& visit);
   ModelConfig config_;
   ops::RopeFrequencies rope_;
+  at::ScalarType dtype_ = at::kFloat;
+  ops::WeightFormat format_ = ops::WeightFormat::kPlain;
   at::Tensor embedding_, final_norm_, head_;  // head_ is embedding_ when tied
   at::Tensor flat_weights_;
   std::vector<DecoderLayer> layers_;
+  // Quantized models only: the matrices above are then packed bytes, and these hold their scales under the same names.
+  at::Tensor embedding_scales_, head_scales_;
+  std::vector<DecoderLayer> layer_scales_;
 };
 
 }  // namespace throughline

@@ -13,6 +13,7 @@ namespace throughline {
 constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
 constexpr const char* kFinalNormName = "model.norm.weight";
 constexpr const char* kHeadName = "lm_head.weight";
+constexpr const char* kScaleSuffix = "_scale";  // of a quantized weight's scales
 
 std::string layer_prefix(int64_t layer);  // "model.layers.3."
 

@@ -19,6 +19,7 @@ uint64_t bytes_of(const TensorInfo& tensor) {
 TensorDtype file_dtype(at::ScalarType type) {
   if (type == at::kBFloat16) return TensorDtype::kBF16;
   if (type == at::kHalf) return TensorDtype::kF16;
+  if (type == at::kByte) return TensorDtype::kU8;
   TL_CHECK(type == at::kFloat, "weights are fp32, fp16 or bf16");
   return TensorDtype::kF32;
 }
@@ -111,7 +112,7 @@ Status save_model(const std::string& model_dir, const ModelConfig& config,
     TL_TRY_STATUS(writer.write({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}));
   }
   ModelConfig written = config;
-  if (!infos.empty()) written.dtype = config_dtype(infos.front().dtype);
+  if (!infos.empty() && config.weights.empty()) written.dtype = config_dtype(infos.front().dtype);
   return writer.finish(written);
 }
 

@@ -73,7 +73,7 @@ TEST(Load, DtypeOptionConvertsBothWays) {
   const auto same = loaded(golden_model("qwen2-untied-bf16"));
   for (size_t i = 0; i < same->parameters().size(); ++i)
     EXPECT_TRUE(at::equal(same->parameters()[i].second.to(at::kFloat), wide->parameters()[i].second));
-  const auto bad = Decoder::load(golden_model("qwen3"), {"int4", at::kCPU});
+  const auto bad = Decoder::load(golden_model("qwen3"), {.dtype = "int4"});
   ASSERT_FALSE(bad.ok());
   EXPECT_EQ(bad.error().line(), "--dtype: \"int4\" is not supported; use fp32 or bf16");
 }

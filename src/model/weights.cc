@@ -52,18 +52,24 @@ void WeightReader::fail(const std::string& name, const std::string& what) {
   }
 }
 
-at::Tensor WeightReader::take(const std::string& name, const std::vector<int64_t>& shape) {
+const TensorView* WeightReader::find(const std::string& name, const std::vector<int64_t>& shape) {
   const TensorView* view = checkpoint_.find(name);
   if (view == nullptr) {
     fail(name, "is missing");
-    return {};
+    return nullptr;
   }
   taken_.insert(name);
   if (view->info.shape != shape) {
     fail(name, fmt::format("has shape [{}], config.json needs [{}]", fmt::join(view->info.shape, ", "),
                            fmt::join(shape, ", ")));
-    return {};
+    return nullptr;
   }
+  return view;
+}
+
+at::Tensor WeightReader::take(const std::string& name, const std::vector<int64_t>& shape) {
+  const TensorView* view = find(name, shape);
+  if (view == nullptr) return {};
   const auto type = float_type(view->info.dtype);
   if (!type) {
     fail(name, fmt::format("has dtype {}; only F32, F16 and BF16 weights are supported", dtype_name(view->info.dtype)));
@@ -73,6 +79,18 @@ at::Tensor WeightReader::take(const std::string& name, const std::vector<int64_t
   at::Tensor tensor = is_aligned(*view) ? map_tensor(*view, *type) : copy_tensor(*view, *type);
   if (*type != dtype_) tensor = tensor.to(dtype_);
   return device_.is_cpu() ? tensor : tensor.to(device_);
+}
+
+at::Tensor WeightReader::take_as(const std::string& name, TensorDtype dtype, const std::vector<int64_t>& shape) {
+  const TensorView* view = find(name, shape);
+  if (view == nullptr) return {};
+  if (view->info.dtype != dtype) {
+    fail(name, fmt::format("has dtype {}, this format needs {}", dtype_name(view->info.dtype), dtype_name(dtype)));
+    return {};
+  }
+  if (error_) return {};
+  const at::ScalarType type = dtype == TensorDtype::kU8 ? at::kByte : *float_type(dtype);
+  return is_aligned(*view) ? map_tensor(*view, type) : copy_tensor(*view, type);
 }
 
 Status WeightReader::finish() const {

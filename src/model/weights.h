@@ -23,6 +23,8 @@ class WeightReader {
 
   // The tensor in the reader's dtype, on its device. A missing one or one of another shape is remembered as the fault.
   at::Tensor take(const std::string& name, const std::vector<int64_t>& shape);
+  // A tensor of exactly this dtype (U8, F32 or BF16), not converted.
+  at::Tensor take_as(const std::string& name, TensorDtype dtype, const std::vector<int64_t>& shape);
   // Marks a tensor as known but not needed (a tied head, old rotary buffers).
   void ignore(const std::string& name) { taken_.insert(name); }
   // The first fault, or a tensor in the file that nobody took.
@@ -30,6 +32,7 @@ class WeightReader {
 
  private:
   void fail(const std::string& name, const std::string& what);
+  const TensorView* find(const std::string& name, const std::vector<int64_t>& shape);
   Checkpoint checkpoint_;
   at::ScalarType dtype_;
   at::Device device_;

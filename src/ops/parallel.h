@@ -1,5 +1,6 @@
 // Loops over the threads of the calling thread's pool, at::get_num_threads() of them. All of ops/ and what stands on it
 // runs here and not on OpenMP: one team of threads to a step, which sleeps soon when it is idle (base/thread_pool.h).
+// Training is the exception (LoopsOnOpenMp).
 //
 // f must work on raw memory: an ATen operator called within it would start a team of OpenMP threads on a helper thread.
 #pragma once
@@ -8,16 +9,38 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "base/thread_pool.h"
 
 namespace throughline::ops {
+
+inline thread_local bool loops_on_openmp = false;
+
+// While it lives, this thread's loops run on OpenMP's team. For a training step, which has large ATen operators between
+// its loops: libgomp's threads look for work for milliseconds after each operator, and the pool's would have to share
+// their cores (bench/train_step_bench: 0.7 times the speed).
+class LoopsOnOpenMp {
+ public:
+  LoopsOnOpenMp() : before_(std::exchange(loops_on_openmp, true)) {}
+  ~LoopsOnOpenMp() { loops_on_openmp = before_; }
+  LoopsOnOpenMp(const LoopsOnOpenMp&) = delete;
+  LoopsOnOpenMp& operator=(const LoopsOnOpenMp&) = delete;
+
+ private:
+  bool before_;
+};
 
 inline int thread_count() { return ThreadPool::inside_task() || at::in_parallel_region() ? 1 : at::get_num_threads(); }
 
 // task(i) for i in [0, count): for tasks of unlike size.
 template <class Task>
 void run_tasks(int64_t count, const Task& task) {
+  if (loops_on_openmp) {
+    return at::parallel_for(0, count, 1, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) task(i);
+    });
+  }
   ThreadPool::of_this_thread().run(count, count <= 1 ? 1 : thread_count(), task);
 }
 
@@ -29,6 +52,7 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const F& f) {
   const int64_t count = end - begin;
   if (count <= 0) return;
   if (count <= grain) return f(begin, end);
+  if (loops_on_openmp) return at::parallel_for(begin, end, grain, f);
   const int threads = thread_count();
   if (threads == 1) return f(begin, end);
   const int64_t pieces = std::min((count + grain - 1) / std::max<int64_t>(1, grain), threads * kPiecesPerThread);

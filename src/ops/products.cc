@@ -180,9 +180,11 @@ const T* offset(const T* p, int64_t by) {
 }  // namespace
 
 bool fused_products(const at::Tensor& x, NumericMode mode) {
-  constexpr int64_t kPackedRows = 32;  // fp32 rows from which packing the weight for the panel kernel pays
-  return x.device().is_cpu() &&
-         (mode == NumericMode::kExact || x.scalar_type() != at::kFloat || x.size(0) < kPackedRows);
+  if (!x.device().is_cpu()) return false;
+  if (mode == NumericMode::kExact) return true;
+  // fp32: rows from which packing the weight for the panel kernel pays. bf16: rows from which oneDNN is ahead by more
+  // than a fifth (bench/gemm_bench, ManyRows); prefill slices have fewer, a trainer's micro-batch more.
+  return x.size(0) < (x.scalar_type() == at::kFloat ? 32 : 1024);
 }
 
 std::vector<at::Tensor> linears(const at::Tensor& x_in, const std::vector<LinearWeight>& weights) {

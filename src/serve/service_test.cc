@@ -14,7 +14,7 @@ class ServiceTest : public testing::Test {
   void start(const std::string& model, const std::function<void(ServiceOptions&)>& change = {},
              DriverOptions driver = {}, EngineOptions engine = {.kv_memory_bytes = 4 << 20, .batch_max = 8}) {
     stop();
-    auto loaded = LoadedModel::load(std::string(THROUGHLINE_SOURCE_DIR "/models/") + model, "", engine);
+    auto loaded = LoadedModel::load(std::string(THROUGHLINE_SOURCE_DIR "/models/") + model, {}, engine);
     ASSERT_TRUE(loaded.ok()) << loaded.error().line();
     model_ = std::move(loaded).value();
     ServiceOptions options{.model_name = model, .version = "test"};

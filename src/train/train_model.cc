@@ -25,7 +25,9 @@ Json special_token(int32_t id, const std::string& text) {
 }  // namespace
 
 Result<TrainModel> TrainModel::load(const std::string& folder, const std::string& dtype) {
-  TL_TRY(ModelParts parts, ModelParts::load(folder, dtype));
+  TL_TRY(ModelParts parts, ModelParts::load(folder, {.dtype = dtype}));
+  if (parts.decoder->weight_format() != ops::WeightFormat::kPlain)
+    return Error{"quantized weights cannot be trained", folder, "take the checkpoint that they were made from"};
   if (!parts.tokenizer) return Error{"the model directory has no tokenizer", folder, "training needs tokenizer.json"};
   if (parts.defaults.eos_ids.empty()) {
     return Error{"the model has no EOS id: a trace could not end", folder,

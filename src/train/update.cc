@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "model/dense_attention.h"
+#include "ops/parallel.h"
 #include "ops/token_logprobs.h"
 
 namespace throughline {
@@ -67,6 +68,7 @@ std::vector<std::vector<float>> row_logprobs(const Decoder& decoder, std::span<c
                                              const AttentionFactory& attention_factory, double temperature,
                                              ops::NumericMode mode) {
   const at::NoGradGuard guard;
+  const ops::LoopsOnOpenMp loops;
   std::vector<std::vector<float>> out;
   for (const TrainRow* row : rows) out.emplace_back(row->trained.size(), std::numeric_limits<float>::quiet_NaN());
   const Packed packed = pack(rows);
@@ -98,6 +100,7 @@ std::vector<std::vector<float>> Updater::logprobs(std::span<const TrainRow* cons
 }
 
 void Updater::accumulate(std::span<const TrainRow* const> rows, const StepTotals& totals) {
+  const ops::LoopsOnOpenMp loops;
   const Packed packed = pack(rows);
   sums_.rows += static_cast<double>(rows.size());
   ++sums_.micro_batches;

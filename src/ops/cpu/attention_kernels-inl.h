@@ -291,7 +291,33 @@ HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::by
   }
 }
 
+// Whether scores come from bf16 queries as they are (ops/cpu/attention_scores.h): decided by model and machine, so that
+// every query's scores have the same roundings in whatever tile.
+HWY_INLINE bool UsesPairs(const AttentionTask& task) {
+  return kLanes == 16 && task.score_slots != nullptr && task.q_bf16 && task.k->bf16 &&
+         task.k->head_dim % kScoreHeadDimStep == 0;
+}
+
+HWY_INLINE void PairScores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  const uint16_t* queries = reinterpret_cast<const uint16_t*>(w.query);
+  ScoreTask scores;
+  scores.head_dim = task.k->head_dim;
+  scores.scale = task.scale;
+  scores.stride = kBlock;
+  scores.ahead = kPrefetchSlots;
+  for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
+    int64_t i = 0;
+    while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
+    scores.queries = queries + i * task.k->head_dim;
+    scores.query_count = w.queries - i;
+    scores.rows = rows.k() + slot;
+    scores.scores = w.scores + i * kBlock + slot;
+    task.score_slots(scores);
+  }
+}
+
 HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  if (UsesPairs(task)) return PairScores(task, block, rows, w);
   const bool widen = w.queries >= kWidenQueries || task.k->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
     const std::byte* wide_rows[kScoreSlots];
@@ -393,6 +419,14 @@ HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const Bl
 HWY_INLINE void LoadQueries(const AttentionTask& task, const Workspace& w) {
   const FloatTag d;
   const int64_t head_dim = task.k->head_dim;
+  if (UsesPairs(task)) {
+    uint16_t* queries = reinterpret_cast<uint16_t*>(w.query);
+    for (int64_t i = 0; i < w.queries; ++i) {
+      const int64_t begin = (i / task.group * task.q_heads + i % task.group) * head_dim;
+      std::memcpy(queries + i * head_dim, task.q + 2 * begin, 2 * head_dim);
+    }
+    return;
+  }
   for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.query + i);
   for (int64_t i = 0; i < w.queries; ++i) {
     const int64_t begin = (i / task.group * task.q_heads + i % task.group) * head_dim;

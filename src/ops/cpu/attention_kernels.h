@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cpu/attention_scores.h"
 #include "ops/paged_layout.h"
 
 namespace throughline::ops::cpu {
@@ -28,6 +29,7 @@ struct AttentionTask {
   int64_t first_slots = 0;  // slots that the first row sees; each further row sees one more
   int64_t block_begin = 0, block_end = 0;
   float scale = 1;
+  ScoreSlots score_slots = nullptr;  // the machine's, or null
   // Where to: either partials (one a block and query, for a sequence cut over threads) or the results.
   float* partials = nullptr;
   std::byte* out = nullptr;  // like q

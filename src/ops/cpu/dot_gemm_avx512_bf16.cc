@@ -2,15 +2,9 @@
 #include "ops/cpu/dot_gemm.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <cstring>
 
-// g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
+#include "ops/cpu/avx512-inl.h"
 
 #define TL_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define TL_INLINE TL_TARGET inline __attribute__((always_inline))
@@ -25,23 +19,7 @@ constexpr int kTile = 4;       // rows of X and of W that a tile takes: 16 sums,
 // core where 4 KiB read at 12 and none at 9 (bench/gemm_bench, 8 rows).
 constexpr int64_t kAheadBytes = 16 << 10;
 
-// Lane i of the result is the sum of the lanes of a[i % 4 * 4 + i / 4]: lanes 8 apart first, then 4, 2, 1.
-TL_INLINE __m512 sums_of_lanes(const __m512* a) {
-  __m512 eights[8], fours[4], twos[2];
-  for (int i = 0; i < 8; ++i) {
-    eights[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
-                              _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
-  }
-  for (int i = 0; i < 4; ++i) {
-    fours[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0x88),
-                             _mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0xdd));
-  }
-  for (int i = 0; i < 2; ++i) {
-    const __m512d x = _mm512_castps_pd(fours[2 * i]), y = _mm512_castps_pd(fours[2 * i + 1]);
-    twos[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
-  }
-  return _mm512_add_ps(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
-}
+using avx512::sums_of_lanes;
 
 TL_INLINE __m512bh load(const uint16_t* p) { return (__m512bh)_mm512_loadu_si512(p); }
 TL_INLINE __m512bh load(const uint16_t* p, __mmask32 used) { return (__m512bh)_mm512_maskz_loadu_epi16(used, p); }

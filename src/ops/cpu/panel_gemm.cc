@@ -74,6 +74,42 @@ HWY_INLINE void tile_of(int64_t rows, const float* a, int64_t a_row, int64_t a_k
   }
 }
 
+// to[k * width + n] = from[n * row + k] for `rows` rows n and `depth` k, in squares of 4 x 4 that stay in L1.
+HWY_INLINE void transpose(const float* HWY_RESTRICT from, int64_t row, int64_t rows, int64_t depth,
+                          float* HWY_RESTRICT to, int64_t width) {
+  constexpr int64_t kBlock = 16, kSquare = 4;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::Full128<float> d;
+#endif
+  for (int64_t k0 = 0; k0 < depth; k0 += kBlock) {
+    const int64_t k_end = HWY_MIN(depth, k0 + kBlock);
+    int64_t n = 0;
+    for (; n + kSquare <= rows; n += kSquare) {
+      const float* p = from + n * row;
+      int64_t k = k0;
+#if HWY_TARGET != HWY_SCALAR
+      for (; k + kSquare <= k_end; k += kSquare) {
+        const auto r0 = hn::LoadU(d, p + k), r1 = hn::LoadU(d, p + row + k), r2 = hn::LoadU(d, p + 2 * row + k),
+                   r3 = hn::LoadU(d, p + 3 * row + k);
+        const auto low01 = hn::InterleaveLower(d, r0, r1), high01 = hn::InterleaveUpper(d, r0, r1);
+        const auto low23 = hn::InterleaveLower(d, r2, r3), high23 = hn::InterleaveUpper(d, r2, r3);
+        float* q = to + k * width + n;
+        hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, q);
+        hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, q + width);
+        hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, q + 2 * width);
+        hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, q + 3 * width);
+      }
+#endif
+      for (; k < k_end; ++k) {
+        for (int64_t i = 0; i < kSquare; ++i) to[k * width + n + i] = p[i * row + k];
+      }
+    }
+    for (; n < rows; ++n) {
+      for (int64_t k = k0; k < k_end; ++k) to[k * width + n] = from[n * row + k];
+    }
+  }
+}
+
 int64_t PanelColumns() { return kTileVectors * static_cast<int64_t>(lanes()); }
 int64_t PanelRows() { return kTileRows; }
 
@@ -90,14 +126,7 @@ void Pack(const float* b, int64_t k_stride, int64_t n_stride, int64_t depth, int
         std::memcpy(to + k * width, from + k * k_stride, static_cast<size_t>(used) * sizeof(float));
       continue;
     }
-    // B^T lies row by row: 16 of its rows at a time, so that a cache line is read whole and written whole.
-    constexpr int64_t kBlock = 16;
-    for (int64_t n = 0; n < used; n += kBlock) {
-      const int64_t count = std::min(kBlock, used - n);
-      for (int64_t k = 0; k < depth; ++k) {
-        for (int64_t i = 0; i < count; ++i) to[k * width + n + i] = from[(n + i) * n_stride + k * k_stride];
-      }
-    }
+    transpose(from, n_stride, used, depth, to, width);
   }
 }
 

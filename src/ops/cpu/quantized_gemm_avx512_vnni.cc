@@ -2,15 +2,9 @@
 #include "ops/cpu/quantized_gemm.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <cstring>
 
-// g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
+#include "ops/cpu/avx512-inl.h"
 
 #define TL_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define TL_INLINE TL_TARGET inline __attribute__((always_inline))
