@@ -2,6 +2,7 @@
 """Loads a checkpoint that `throughline train` wrote in transformers and compares tokenizer ids and greedy ids with `throughline generate`.
 
   tools/check_checkpoint.py RUN/checkpoints/step-N --prompt TEXT [--binary ./throughline] [--tokens 64]
+      [--base MODEL --adapter RUN/adapter]   theirs: that adapter, put onto the model by PEFT
 """
 import argparse
 import json
@@ -18,10 +19,16 @@ def main():
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--binary", default="./throughline")
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--base")
+    parser.add_argument("--adapter")
     options = parser.parse_args()
 
     tokenizer = AutoTokenizer.from_pretrained(options.model)
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(options.base or options.model, dtype=torch.float32)
+    if options.adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, options.adapter)
     messages = [{"role": "user", "content": options.prompt}]
     templated = tokenizer.chat_template is not None
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) if templated else options.prompt

@@ -21,6 +21,7 @@ const ENDINGS = {
 
 const LIVE_LETTERS = 160;
 const LONG_ANSWER = 24000; // letters; above it, Markdown is set once, at the end
+const SET_MS = 150; // Markdown of an answer of some length is set at most that often while it grows
 
 // The request without what only this page needs.
 const plain = ({ throughline, stream_options, ...rest }) => rest;
@@ -30,6 +31,7 @@ export class AnswerView {
   #fade = false;
   #said = '';
   #frame = 0;
+  #set = 0; // ms
 
   // hooks: {again(), origin, withKey()}
   constructor(label, hooks) {
@@ -122,6 +124,9 @@ export class AnswerView {
     }
     const text = textOf(answer, false).trimStart();
     if (text === this.#said && (text || this.said.childElementCount === 0)) return;
+    const now = performance.now();
+    if (running && text.length > LONG_ANSWER / 8 && now - this.#set < SET_MS) return;
+    this.#set = now;
     this.#said = text;
     if (running && text.length > LONG_ANSWER) fill(this.said, h('p.passage-text', {}, text));
     else fill(this.said, markdown(text));

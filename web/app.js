@@ -99,7 +99,10 @@ function askKey() {
 
 // --- server figures in the bar
 
+let poll_timer = 0;
+
 async function pollServer() {
+  clearTimeout(poll_timer);
   if (chat.props && document.visibilityState === 'visible') {
     try {
       const { kv } = await api.requests();
@@ -110,7 +113,7 @@ async function pollServer() {
       serverGauge.hidden = true;
     }
   }
-  setTimeout(pollServer, chat.busy ? GAUGE_BUSY_MS : GAUGE_IDLE_MS);
+  poll_timer = setTimeout(pollServer, chat.busy ? GAUGE_BUSY_MS : GAUGE_IDLE_MS);
 }
 
 async function connect() {
@@ -124,10 +127,11 @@ async function connect() {
   } catch (error) {
     trouble = error;
     drawWelcome();
-    if (error.kind === 'key') askKey();
   }
   controls.setProps(chat.props);
   composer.draw();
+  pollServer();
+  if (trouble?.kind === 'key') askKey();
 }
 
 settings.addEventListener('change', () => {
@@ -143,6 +147,7 @@ settings.addEventListener('key', () => {
 chat.addEventListener('change', () => {
   composer.draw();
   drawWelcome();
+  if (chat.busy) pollServer();
   document.body.classList.toggle('has-turns', chat.turns.length > 0);
 });
 chat.addEventListener('trouble', (event) => {
@@ -164,5 +169,4 @@ drawTheme();
 settings.dispatchEvent(new Event('change'));
 showPanel(!narrow.matches && settings.values.panel !== false, false);
 connect();
-pollServer();
 if (!narrow.matches) composer.text.focus();

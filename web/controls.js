@@ -104,6 +104,8 @@ export class Controls {
 
   // A method as first chosen: what it needs is filled in with something that fits the model.
   #opened(methods, name) {
+    const fitting = presets(this.props).map((preset) => preset.think).find((spec) => spec.method === name);
+    if (fitting?.options.chunk) return fitting; // Delethink's defaults are for large contexts
     const options = {};
     for (const option of methods.find((known) => known.method === name).options) {
       if (!option.required) continue;

@@ -7,6 +7,7 @@ import { count, fill, h } from './dom.js';
 const GUTTER = 46;
 const CURVE_HEIGHT = 72;
 const MAX_ROWS = 96;
+const MAX_CHUNKS = 12; // side by side; of more, the newest
 const PART_NAMES = { query: 'question', head: 'first tokens', carried: 'carried tail', own: 'said here' };
 
 const choice = (label, options, onchange) => h('label.choice', {}, h('span', {}, label), h('select', { onchange, 'aria-label': label },
@@ -28,6 +29,7 @@ export class Inspector {
     this.map = h('canvas.map', { role: 'img', tabIndex: 0, onkeydown: (event) => this.#key(event),
       onpointermove: (event) => this.#point(event), onpointerdown: (event) => this.#point(event),
       onpointerleave: () => this.#place(null) });
+    this.mark = h('i.map-mark', { hidden: true });
     this.readout = h('p.readout', { 'aria-live': 'polite' });
     this.tools = h('div.inspector-tools');
     this.slider = h('input', { type: 'range', min: 0, max: 0, value: 0, 'aria-label': 'Compression',
@@ -40,9 +42,8 @@ export class Inspector {
       'Fade text that left the cache');
     const legend = h('p.legend', {}, [['kept', 'cached'], ['gone', 'evicted'], ['released', 'earlier chunk'], ['query', 'question'],
       ['head', 'first tokens'], ['carried', 'carried tail']].map(([name, text]) => h('span', {}, h(`i.swatch.${name}`), text)));
-    this.empty = h('p.muted', { hidden: true }, 'Nothing was evicted.');
     this.element = h('div.inspector', {}, h('div.inspector-head', {}, this.views, this.tools, fade),
-      this.curve, this.map, this.sliderRow, this.readout, legend);
+      this.curve, h('div.map-box', {}, this.map, this.mark), this.sliderRow, this.readout, legend);
   }
 
   update(answer) {
@@ -80,7 +81,7 @@ export class Inspector {
       return made;
     };
     fill(this.tools,
-      by_time && answer.chunks.length > 1 && select('Chunk', this.#chunk, 'all', answer.chunks.map((_, n) => n), (n) => String(n + 1), (n) => { this.#chunk = n; }),
+      by_time && answer.chunks.length > 1 && select('Chunk', this.#chunk, answer.chunks.length > MAX_CHUNKS ? `newest ${MAX_CHUNKS}` : 'all', answer.chunks.map((_, n) => n), (n) => String(n + 1), (n) => { this.#chunk = n; }),
       by_time && layers.length > 1 && select('Layer', this.#layer, 'all', layers, String, (n) => { this.#layer = n; }),
       by_time && heads.length > 1 && select('KV head', this.#head, 'all', heads, String, (n) => { this.#head = n; }));
   }
@@ -143,7 +144,7 @@ export class Inspector {
   }
 
   #drawTime(answer, width) {
-    const chunks = this.#chunk === null ? answer.chunks.map((_, n) => n) : [this.#chunk];
+    const chunks = this.#chunk === null ? answer.chunks.map((_, n) => n).slice(-MAX_CHUNKS) : [this.#chunk];
     const rows = chunks.map((n) => {
       const events = chunkEvents(answer, n);
       const step = Math.ceil(events.length / MAX_ROWS);
@@ -248,12 +249,16 @@ export class Inspector {
   #place(cursor) {
     const cell = cursor && this.#cells[cursor.cell];
     this.#cursor = cell && cursor.position < cell.length ? cursor : null;
+    this.mark.hidden = !this.#cursor;
     if (!this.#cursor) {
       this.readout.textContent = this.#answer?.events.length ? 'Point at a cell, or use the arrow keys, to read it.'
         : 'Every position is cached: nothing has been evicted.';
       return;
     }
     const answer = this.#answer;
+    const wide = cell.width / cell.span;
+    Object.assign(this.mark.style, { left: `${cell.x + cursor.position * wide + wide / 2}px`, top: `${cell.y}px`, height: `${cell.height}px`,
+      width: `${Math.max(3, wide)}px` });
     const { part, token } = placeOf(answer, cell.chunk, cursor.position);
     const sets = cell.event ? matchingSets(cell.event, cell.layer, cell.head) : [];
     const share = shares(cell.event, cell.length, cell.layer, cell.head)[cursor.position];

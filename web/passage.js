@@ -12,7 +12,12 @@ export function runs(answer, thinking, faded) {
   }
   const sorted = [...cuts].sort((a, b) => a - b);
   const head = answer.chunks[1]?.head ?? 0;
-  const tails = answer.chunks.slice(1).map((chunk) => [chunk.at - chunk.carried, chunk.at]);
+  const tails = []; // disjoint, though one may reach back over others
+  for (const { at, carried } of answer.chunks.slice(1)) {
+    let from = at - carried;
+    while (tails.length && tails.at(-1)[1] >= from) from = Math.min(from, tails.pop()[0]);
+    tails.push([from, at]);
+  }
   const held = faded ? tokenShares(answer) : null;
   const out = [];
   let chunk = 0;
@@ -35,6 +40,7 @@ export function runs(answer, thinking, faded) {
 }
 
 function mean(values, from, to) {
+  if (to <= from) return values[from] ?? 1;
   let sum = 0;
   for (let i = from; i < to; i++) sum += values[i] ?? 1;
   return sum / Math.max(1, to - from);

@@ -1,6 +1,5 @@
 #include "cache/selection.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
@@ -11,6 +10,7 @@
 #include <numeric>
 
 #include "ops/linear.h"
+#include "ops/parallel.h"
 
 namespace throughline {
 namespace {
@@ -87,7 +87,7 @@ at::Tensor candidate_attention(const ScoreInputs& in, std::span<const int64_t> r
       }
       float* target = sums.data_ptr<float>() + head * per_head * n;
       const int64_t grain = std::max<int64_t>(1, kWorkPerThread / (block * n));
-      at::parallel_for(0, per_head, grain, [&](int64_t from, int64_t to) {  // each head's rows in their order
+      ops::parallel_for(0, per_head, grain, [&](int64_t from, int64_t to) {  // each head's rows in their order
         for (int64_t g = from; g < to; ++g) {
           for (int64_t r = 0; r < block; ++r) add_softmax(values + (g * block + r) * n, n, target + g * n);
         }

@@ -321,8 +321,8 @@ class GlooGroup : public ProcessGroup {
     try {
       work.wait(Milliseconds(100));
     } catch (const std::exception&) {
-      if (work.isCompleted()) throw;
-      return false;
+      if (!work.isCompleted()) return false;
+      work.wait(Milliseconds(100));  // what was thrown may be the wait's own end, just before the call's
     }
     return true;
   }

@@ -1,6 +1,5 @@
 #include "engine/engine.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
@@ -15,6 +14,7 @@
 #include "cache/step_attention.h"
 #include "engine/sample.h"
 #include "engine/scheduler.h"
+#include "ops/parallel.h"
 
 namespace throughline {
 namespace {
@@ -59,8 +59,6 @@ struct Engine::State {
   std::vector<std::shared_ptr<const Job>> inbox;
   std::vector<std::pair<Ticket, FinishDetail>> cancels;
   std::optional<WeightVersion> next_weights;
-
-  std::vector<SamplerScratch> scratch;
 
   Result<std::shared_ptr<const Job>> make_job(Request request, const std::string& where) const;
   void take_inbox();
@@ -335,8 +333,8 @@ void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& 
   const int64_t vocab = logits.size(1);
   const float* data = logits.const_data_ptr<float>();
   std::vector<TokenDraw> draws(ready.size());
-  scratch.resize(at::get_num_threads());
-  at::parallel_for(0, static_cast<int64_t>(ready.size()), 1, [&](int64_t begin, int64_t end) {
+  ops::parallel_for(0, static_cast<int64_t>(ready.size()), 1, [&](int64_t begin, int64_t end) {
+    static thread_local SamplerScratch scratch;
     for (int64_t i = begin; i < end; ++i) {
       const Sample& sample = *ready[i];
       const SamplingOptions& options = sample.job().request.sampling;
@@ -344,7 +342,7 @@ void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& 
       const std::span<const int32_t> forbidden =
           too_early ? std::span<const int32_t>(sample.job().ending_ids) : std::span<const int32_t>();
       draws[i] = draw_token({data + i * vocab, static_cast<size_t>(vocab)}, options, sample.history(), forbidden,
-                            static_cast<uint64_t>(sample.index()), scratch[at::get_thread_num()]);
+                            static_cast<uint64_t>(sample.index()), scratch);
     }
   });
   for (size_t i = 0; i < ready.size(); ++i) {

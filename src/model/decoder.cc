@@ -12,6 +12,7 @@
 #include "model/rope.h"
 #include "model/weights.h"
 #include "ops/linear.h"
+#include "ops/products.h"
 #include "ops/rows.h"
 
 namespace throughline {
@@ -62,6 +63,7 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
     const at::Tensor attended = attention.attend(static_cast<int>(layer), in.q, in.k, in.v);
     return layer_output(input, attended.reshape({rows, c.q_heads * c.head_dim}), w, c, mode);
   }
+  if (!at::GradMode::is_enabled() && ops::fused_products(input, mode)) return layer_inference(layer, input, attention);
   at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
   at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
   at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
@@ -76,6 +78,26 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
   const at::Tensor gate = ops::linear(h, w.gate_weight, w.gate_bias, mode);
   const at::Tensor up = ops::linear(h, w.up_weight, w.up_bias, mode);
   return x.add(ops::linear(ops::silu_mul(gate, up), w.down_weight, w.down_bias, mode));
+}
+
+// The same roundings as layer_forward, in fewer passes.
+at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, AttentionContext& attention) const {
+  const ModelConfig& c = config_;
+  const DecoderLayer& w = layers_[static_cast<size_t>(layer)];
+  const int64_t rows = input.size(0);
+  at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
+  const auto qkv = ops::linears(h, {{w.q_weight, w.q_bias}, {w.k_weight, w.k_bias}, {w.v_weight, w.v_bias}});
+  at::Tensor q = qkv[0].view({rows, c.q_heads, c.head_dim}), k = qkv[1].view({rows, c.kv_heads, c.head_dim});
+  if (c.qk_norm) {
+    q = ops::rms_norm(q, w.q_norm, c.norm_eps);
+    k = ops::rms_norm(k, w.k_norm, c.norm_eps);
+  }
+  const at::Tensor v = qkv[2].view({rows, c.kv_heads, c.head_dim});
+  h = attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, c.q_heads * c.head_dim});
+  const at::Tensor x = ops::linear_add(input, h, {w.o_weight, w.o_bias});
+  h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
+  h = ops::linear_silu_mul(h, {w.gate_weight, w.gate_bias}, {w.up_weight, w.up_bias});
+  return ops::linear_add(x, h, {w.down_weight, w.down_bias});
 }
 
 at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode,
@@ -99,6 +121,8 @@ at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, 
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden, ops::NumericMode mode) const {
+  if (!at::GradMode::is_enabled() && ops::fused_products(hidden, mode))
+    return ops::linear_to_float(hidden, {head_, {}});
   return ops::linear(hidden, head_, at::Tensor(), mode).to(at::kFloat);
 }
 

@@ -76,6 +76,7 @@ class Decoder {
   // training: through the nodes of layer_autograd.h.
   at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
                            bool training) const;
+  at::Tensor layer_inference(int64_t layer, const at::Tensor& x, AttentionContext& attention) const;
   // Every weight, in the order of parameters(); the tied head is not visited.
   void visit_weights(const std::function<void(const std::string& name, at::Tensor& weight)>& visit);
   ModelConfig config_;

@@ -48,8 +48,7 @@ at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const a
   if (mode == NumericMode::kExact || x.scalar_type() != at::kFloat) {
     return residual.add(ops::linear(x, weight, bias, mode));
   }
-  at::Tensor y = residual.clone();
-  ops::add_matmul_nt(y, x, weight);
+  at::Tensor y = ops::matmul_nt(x, weight, residual);
   if (bias.defined()) y.add_(bias);
   return y;
 }

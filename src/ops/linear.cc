@@ -1,43 +1,26 @@
 #include "ops/linear.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
 #include <optional>
 
 #include "ops/autograd.h"
-#include "ops/exact_gemm.h"
+#include "ops/matmul.h"
+#include "ops/products.h"
 
 namespace throughline::ops {
 namespace {
 
-// Fused multiply-adds below which a second thread costs more than it saves (about 10 us of work).
-constexpr int64_t kWorkPerThread = 1 << 17;
+at::Tensor own_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return linears(x, {{weight.contiguous(), bias.defined() ? bias.contiguous() : bias}}).front();
+}
 
-at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  check_element_type(x, "linear");
-  TL_CHECK(x.device().is_cpu(), "exact linear runs on the CPU only");
-  TL_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1), "linear: shapes do not match");
-  TL_CHECK(weight.scalar_type() == x.scalar_type(), "linear: dtypes differ");
-  TL_CHECK(!bias.defined() || (bias.scalar_type() == x.scalar_type() && bias.numel() == weight.size(0)),
-           "linear: bias does not match");
-  const at::Tensor rows = x.contiguous(), w = weight.contiguous();
-  const at::Tensor b = bias.defined() ? bias.contiguous() : bias;
-  const int64_t m = rows.size(0), k = rows.size(1), n = w.size(0);
-  at::Tensor y = at::empty({m, n}, x.options());
-  if (m == 0) return y;
-  const int64_t grain = std::max<int64_t>(1, kWorkPerThread / std::max<int64_t>(1, m * k));
-  at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) {
-    if (x.scalar_type() == at::kFloat) {
-      kernels::exact_gemm(f32(rows), f32(w), b.defined() ? f32(b) : nullptr, f32_out(y), m, k, n, begin, end);
-    } else {
-      kernels::exact_gemm(bf16(rows), bf16(w), b.defined() ? bf16(b) : nullptr, bf16_out(y), m, k, n, begin, end);
-    }
-  });
+at::Tensor fast_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (fused_products(x, NumericMode::kFast)) return own_linear(x, weight, bias);
+  at::Tensor y = matmul_nt(x, weight);
+  if (bias.defined()) y.add_(bias);
   return y;
 }
 
@@ -47,7 +30,7 @@ struct ExactLinear : torch::autograd::Function<ExactLinear> {
     context->save_for_backward({x, weight});
     context->saved_data["has_bias"] = bias.has_value();
     const at::NoGradGuard guard;
-    return exact_linear(x, weight, bias.value_or(at::Tensor()));
+    return own_linear(x, weight, bias.value_or(at::Tensor()));
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -66,9 +49,11 @@ struct ExactLinear : torch::autograd::Function<ExactLinear> {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, NumericMode mode) {
   const auto maybe_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
-  if (mode == NumericMode::kFast) return at::linear(x, weight, maybe_bias);
-  if (!needs_grad({&x, &weight, &bias})) return exact_linear(x, weight, bias);
-  return ExactLinear::apply(x, weight, maybe_bias);
+  if (!needs_grad({&x, &weight, &bias})) {
+    if (mode == NumericMode::kExact) return own_linear(x, weight, bias);
+    return x.device().is_cpu() ? fast_linear(x, weight, bias) : at::linear(x, weight, maybe_bias);
+  }
+  return mode == NumericMode::kFast ? at::linear(x, weight, maybe_bias) : ExactLinear::apply(x, weight, maybe_bias);
 }
 
 }  // namespace throughline::ops

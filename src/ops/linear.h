@@ -1,8 +1,9 @@
 // y = x W^T (+ bias): x [rows, in], weight [out, in], bias [out] or undefined -> [rows, out], all of one dtype (fp32 or
 // bf16), accumulation in fp32.
 //
-// kFast: ATen (oneDNN). kExact: own GEMM, fixed order over `in` for every row count and thread count.
-// Differentiable in both modes (the backward pass of kExact is ATen's).
+// kExact: own product, fixed order over `in` for every row count and thread count (ops/products.h). kFast: the same,
+// but fp32 with many rows (ops/matmul.h), and ATen where a graph is recorded or on a device. Differentiable in both
+// modes (the backward pass is ATen's).
 #pragma once
 
 #include <ATen/core/Tensor.h>

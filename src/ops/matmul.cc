@@ -1,6 +1,5 @@
 #include "ops/matmul.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
@@ -9,6 +8,7 @@
 #include "base/result.h"
 #include "ops/autograd.h"
 #include "ops/cpu/panel_gemm.h"
+#include "ops/parallel.h"
 
 namespace throughline::ops {
 namespace {
@@ -34,53 +34,48 @@ PackedPanels pack(const float* b, int64_t k_stride, int64_t n_stride, int64_t de
   const int64_t width = kernels::panel_columns(), panels = (columns + width - 1) / width;
   PackedPanels out{at::empty({panels * depth * width}, at::kFloat), depth, columns};
   auto* to = f32_out(out.data);
-  at::parallel_for(0, panels, std::max<int64_t>(1, (1 << 15) / (depth * width + 1)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, panels, std::max<int64_t>(1, (1 << 15) / (depth * width + 1)), [&](int64_t begin, int64_t end) {
     kernels::pack_panels(b, k_stride, n_stride, depth, columns, begin, end, to);
   });
   return out;
 }
 
-// c [rows, columns] (+)= a [rows, depth] B.
-void multiply(const at::Tensor& a, const PackedPanels& b, at::Tensor& c, bool accumulate) {
+// addend (may be undefined) + a [rows, depth] B
+at::Tensor multiply(const at::Tensor& a, const PackedPanels& b, const at::Tensor& addend) {
+  at::Tensor c = at::empty({a.size(0), b.columns}, a.options());
   const int64_t rows = a.size(0), tile = kernels::panel_rows(), strips = (rows + tile - 1) / tile;
   const int64_t work = std::max<int64_t>(1, tile * b.depth * b.columns);
-  const float *left = f32(a), *panels = f32(b.data);
+  const float *left = f32(a), *panels = f32(b.data), *start = addend.defined() ? f32(addend) : nullptr;
   float* out = f32_out(c);
-  at::parallel_for(0, strips, std::max<int64_t>(1, kWorkPerThread / work), [&](int64_t begin, int64_t end) {
+  parallel_for(0, strips, std::max<int64_t>(1, kWorkPerThread / work), [&](int64_t begin, int64_t end) {
     const int64_t last = std::min(rows, end * tile);
     for (int64_t r = begin * tile; r < last; r += kRowBlock) {
-      kernels::panel_gemm(left + r * b.depth, b.depth, 1, panels, out + r * b.columns, b.columns,
-                          std::min(kRowBlock, last - r), b.columns, b.depth, accumulate);
+      const int64_t place = r * b.columns;
+      kernels::panel_gemm(left + r * b.depth, b.depth, 1, panels, start != nullptr ? start + place : nullptr,
+                          out + place, b.columns, std::min(kRowBlock, last - r), b.columns, b.depth);
     }
   });
+  return c;
 }
 
 }  // namespace
 
-void add_matmul_nt(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight) {
-  TL_CHECK(y.is_contiguous(), "add_matmul_nt: y must be contiguous");
+at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight) { return matmul_nt(x, weight, at::Tensor()); }
+
+at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& addend) {
   if (!own_kernel(x, weight)) {
-    y.add_(at::mm(x, weight.t()));
-    return;
+    const at::Tensor y = at::mm(x, weight.t());
+    return addend.defined() ? y.add(addend) : y;
   }
   const at::Tensor a = x.contiguous(), w = weight.contiguous();
-  multiply(a, pack(f32(w), 1, w.size(1), w.size(1), w.size(0)), y, /*accumulate=*/true);
-}
-
-at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight) {
-  if (!own_kernel(x, weight)) return at::mm(x, weight.t());
-  const at::Tensor a = x.contiguous(), w = weight.contiguous();
-  at::Tensor y = at::empty({a.size(0), w.size(0)}, a.options());
-  multiply(a, pack(f32(w), 1, w.size(1), w.size(1), w.size(0)), y, /*accumulate=*/false);
-  return y;
+  const at::Tensor start = addend.defined() ? addend.contiguous() : addend;
+  return multiply(a, pack(f32(w), 1, w.size(1), w.size(1), w.size(0)), start);
 }
 
 at::Tensor matmul_nn(const at::Tensor& g, const at::Tensor& weight) {
   if (!own_kernel(g, weight)) return at::mm(g, weight);
   const at::Tensor a = g.contiguous(), w = weight.contiguous();
-  at::Tensor y = at::empty({a.size(0), w.size(1)}, a.options());
-  multiply(a, pack(f32(w), w.size(1), 1, w.size(0), w.size(1)), y, /*accumulate=*/false);
-  return y;
+  return multiply(a, pack(f32(w), w.size(1), 1, w.size(0), w.size(1)), at::Tensor());
 }
 
 namespace {
@@ -95,7 +90,7 @@ void multiply_tn(const at::Tensor& g, const at::Tensor& x, at::Tensor& y, bool a
   const float *left = f32(a), *right = f32(b);
   float *panels = f32_out(packed), *out = f32_out(y);
   const auto deep = [&](int64_t chunk) { return std::min(kDepthChunk, depth - chunk * kDepthChunk); };
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       const int64_t k = c * kDepthChunk;
       kernels::pack_panels(right + k * columns, columns, 1, deep(c), columns, 0, padded / width, panels + k * padded);
@@ -104,12 +99,13 @@ void multiply_tn(const at::Tensor& g, const at::Tensor& x, at::Tensor& y, bool a
   // Threads share out C's rows, so each element is one sum over all of the depth, in order.
   const int64_t strips = (rows + tile - 1) / tile;
   const int64_t grain = std::max<int64_t>(1, kWorkPerThread / std::max<int64_t>(1, tile * depth * columns));
-  at::parallel_for(0, strips, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, strips, grain, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * tile, count = std::min(rows, end * tile) - first;
     for (int64_t c = 0; c < chunks; ++c) {
       const int64_t k = c * kDepthChunk;
-      kernels::panel_gemm(left + k * rows + first, 1, rows, panels + k * padded, out + first * columns, columns, count,
-                          columns, deep(c), accumulate || c > 0);
+      float* place = out + first * columns;
+      kernels::panel_gemm(left + k * rows + first, 1, rows, panels + k * padded, accumulate || c > 0 ? place : nullptr,
+                          place, columns, count, columns, deep(c));
     }
   });
 }

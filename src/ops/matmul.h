@@ -8,11 +8,10 @@
 namespace throughline::ops {
 
 at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight);  // x [n, in], weight [out, in] -> x W^T [n, out]
+at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& addend);  // addend + x W^T
 at::Tensor matmul_nn(const at::Tensor& g, const at::Tensor& weight);  // g [n, out], weight [out, in] -> g W [n, in]
 at::Tensor matmul_tn(const at::Tensor& g, const at::Tensor& x);       // g [n, out], x [n, in] -> g^T x [out, in]
 // g^T x is added to y [out, in], fp32 and contiguous.
 void add_matmul_tn(at::Tensor& y, const at::Tensor& g, const at::Tensor& x);
-// x W^T is added to y [n, out], contiguous.
-void add_matmul_nt(at::Tensor& y, const at::Tensor& x, const at::Tensor& weight);
 
 }  // namespace throughline::ops

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "ops/cpu/packed_attention_kernels.h"
 #include "ops/cpu/thread_tasks.h"
+#include "ops/parallel.h"
 
 namespace throughline::ops {
 namespace {
@@ -50,7 +51,7 @@ class KeyOrders {
       tokens.push_back(head.tokens);
     }
     const int32_t* evicted_at = rows.evicted_at.const_data_ptr<int32_t>();
-    cpu::run_tasks(static_cast<int64_t>(starts.size()), [&](int64_t i) {
+    run_tasks(static_cast<int64_t>(starts.size()), [&](int64_t i) {
       int32_t* order = orders_.data() + starts[i];
       const int32_t* at = evicted_at + starts[i];
       std::iota(order, order + tokens[i], 0);
@@ -117,7 +118,7 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
     }
   }
   const cpu::PackedKernels kernels = cpu::packed_kernels();
-  cpu::run_tasks(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+  run_tasks(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
     kernels.forward(tasks[i], thread_scratch(kernels.floats(tasks[i], /*backward=*/false)));
   });
   return out;
@@ -139,7 +140,7 @@ PackedAttentionGrads packed_attention_backward(const at::Tensor& grad_out, const
   const std::vector<Head> heads = heads_of(qc, kc, rows);
   const KeyOrders orders(heads, rows);
   const cpu::PackedKernels kernels = cpu::packed_kernels();
-  cpu::run_tasks(static_cast<int64_t>(heads.size()), [&](int64_t i) {
+  run_tasks(static_cast<int64_t>(heads.size()), [&](int64_t i) {
     const Head& head = heads[i];
     cpu::PackedTask task = common_task(head, qc, kc, vc, rows, orders, scale);
     task.out_read = at_element<void>(oc, head.q_offset);

@@ -1,6 +1,5 @@
 #include "ops/paged_attention.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
@@ -9,6 +8,7 @@
 
 #include "ops/cpu/paged_attention_cpu.h"
 #include "ops/paged_layout.h"
+#include "ops/parallel.h"
 
 namespace throughline::ops {
 namespace {
@@ -38,7 +38,7 @@ void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& ba
   for (int64_t s = 0; s < batch.seqs(); ++s) {
     const int32_t* table = batch.page_table.data() + s * batch.max_pages;
     const int64_t end = batch.row_begin[s + 1];
-    at::parallel_for(batch.row_begin[s], end, rows_per_thread(2 * kv_heads * row_bytes), [&](int64_t from, int64_t to) {
+    parallel_for(batch.row_begin[s], end, rows_per_thread(2 * kv_heads * row_bytes), [&](int64_t from, int64_t to) {
       for (int64_t row = from; row < to; ++row) {
         for (int64_t head = 0; head < kv_heads; ++head) {
           const int64_t slot = batch.lengths[s * kv_heads + head] - (end - row);
@@ -106,7 +106,7 @@ at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& page
       }
     }
   };
-  at::parallel_for(0, layout.kv_heads * count, rows_per_thread(layout.row_bytes()), copy);
+  parallel_for(0, layout.kv_heads * count, rows_per_thread(layout.row_bytes()), copy);
   return out;
 }
 
@@ -121,7 +121,7 @@ void move_slots(const PagedKv& kv, const std::vector<int32_t>& pages, const std:
   }
   const int64_t per_head = static_cast<int64_t>(moves.size()) * row_bytes;
   const int64_t grain = per_head * kv.kv_heads() < kCopyGrainBytes ? kv.kv_heads() : 1;
-  at::parallel_for(0, kv.kv_heads(), grain, [&](int64_t from, int64_t to) {
+  parallel_for(0, kv.kv_heads(), grain, [&](int64_t from, int64_t to) {
     for (int64_t head = from; head < to; ++head) {  // the moves of one head in their order
       for (const SlotMove& move : moves) {
         if ((move.head >= 0 && move.head != head) || move.from == move.to) continue;

@@ -1,6 +1,5 @@
 #include "ops/rope.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -8,6 +7,7 @@
 #include <cmath>
 
 #include "ops/autograd.h"
+#include "ops/parallel.h"
 #include "ops/row_kernels.h"
 
 namespace throughline::ops {
@@ -26,7 +26,7 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
   const int64_t row_stride = in.stride(0), head_stride = in.stride(1), row_size = heads * 2 * half;
   at::Tensor y = at::empty({rows, heads, 2 * half}, in.options());
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, row_size));
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const float *c = f32(cos) + r * half, *s = f32(sin) + r * half;
       if (in.scalar_type() == at::kFloat) {
@@ -64,7 +64,7 @@ RopeAngles rope_angles(const RopeFrequencies& frequencies, std::span<const int64
   RopeAngles angles{at::empty({rows, half}, at::kFloat), at::empty({rows, half}, at::kFloat)};
   float *cos = f32_out(angles.cos), *sin = f32_out(angles.sin);
   const int64_t grain = std::max<int64_t>(1, kAnglesPerThread / std::max<int64_t>(1, half));
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       for (int64_t i = 0; i < half; ++i) {
         // The angle is rounded to fp32 as transformers does; its cosine is then taken exactly.

@@ -84,6 +84,29 @@ void silu_mul_slope_span(const T* gate, const T* up, const T* g, T* y, T* dgate,
 }
 
 template <class T>
+void finish_product_row(const float* c, const T* bias, const T* add, T* y, int64_t n) {
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    auto v = load_floats(c + i, count);
+    if (bias != nullptr) v = hn::Add(v, load_floats(bias + i, count));
+    if (add != nullptr) v = hn::Add(load_floats(add + i, count), round_to(v, y));
+    store_floats(v, y + i, count);
+  }
+}
+
+template <class T>
+void finish_logits_row(const float* c, const T* bias, float* y, int64_t n) {
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    auto v = load_floats(c + i, count);
+    if (bias != nullptr) v = hn::Add(v, load_floats(bias + i, count));
+    store_floats(round_to(v, bias), y + i, count);
+  }
+}
+
+template <class T>
 void silu_mul_span(const T* gate, const T* up, T* y, int64_t n) {
   const FloatTag df;
   const auto one = hn::Set(df, 1.0F);
@@ -210,6 +233,21 @@ void SiluMulSlopeBF16(const uint16_t* gate, const uint16_t* up, const uint16_t* 
                       uint16_t* dup, int64_t n) {
   silu_mul_slope_span(gate, up, g, y, dgate, dup, n);
 }
+void ToFloat(const uint16_t* x, float* y, int64_t n) {
+  const auto step = static_cast<int64_t>(lanes());
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    store_floats(load_floats(x + i, count), y + i, count);
+  }
+}
+void FinishProductF32(const float* c, const float* bias, const float* add, float* y, int64_t n) {
+  finish_product_row(c, bias, add, y, n);
+}
+void FinishProductBF16(const float* c, const uint16_t* bias, const uint16_t* add, uint16_t* y, int64_t n) {
+  finish_product_row(c, bias, add, y, n);
+}
+void FinishLogitsF32(const float* c, const float* bias, float* y, int64_t n) { finish_logits_row(c, bias, y, n); }
+void FinishLogitsBF16(const float* c, const uint16_t* bias, float* y, int64_t n) { finish_logits_row(c, bias, y, n); }
 void SiluMulF32(const float* gate, const float* up, float* y, int64_t n) { silu_mul_span(gate, up, y, n); }
 void SiluMulBF16(const uint16_t* gate, const uint16_t* up, uint16_t* y, int64_t n) { silu_mul_span(gate, up, y, n); }
 void RopeF32(const float* x, int64_t stride, const float* cos, const float* sin, float sign, float* y, int64_t heads,
@@ -239,6 +277,11 @@ HWY_EXPORT(RmsNormSlopeF32);
 HWY_EXPORT(RmsNormSlopeBF16);
 HWY_EXPORT(SiluMulSlopeF32);
 HWY_EXPORT(SiluMulSlopeBF16);
+HWY_EXPORT(ToFloat);
+HWY_EXPORT(FinishProductF32);
+HWY_EXPORT(FinishProductBF16);
+HWY_EXPORT(FinishLogitsF32);
+HWY_EXPORT(FinishLogitsBF16);
 HWY_EXPORT(SiluMulF32);
 HWY_EXPORT(SiluMulBF16);
 HWY_EXPORT(RopeF32);
@@ -275,6 +318,19 @@ void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
 }
 void silu_mul(const uint16_t* gate, const uint16_t* up, uint16_t* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(SiluMulBF16)(gate, up, y, n);
+}
+void to_float(const uint16_t* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(ToFloat)(x, y, n); }
+void finish_product(const float* c, const float* bias, const float* add, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(FinishProductF32)(c, bias, add, y, n);
+}
+void finish_product(const float* c, const uint16_t* bias, const uint16_t* add, uint16_t* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(FinishProductBF16)(c, bias, add, y, n);
+}
+void finish_logits(const float* c, const float* bias, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(FinishLogitsF32)(c, bias, y, n);
+}
+void finish_logits(const float* c, const uint16_t* bias, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(FinishLogitsBF16)(c, bias, y, n);
 }
 void rope_row(const float* x, int64_t head_stride, const float* cos, const float* sin, float sign, float* y,
               int64_t heads, int64_t half) {

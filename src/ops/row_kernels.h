@@ -29,6 +29,16 @@ void silu_mul_slope(const float* gate, const float* up, const float* g, float* y
 void silu_mul_slope(const uint16_t* gate, const uint16_t* up, const uint16_t* g, uint16_t* y, uint16_t* dgate,
                     uint16_t* dup, int64_t n);
 
+// bf16 to fp32.
+void to_float(const uint16_t* x, float* y, int64_t n);
+
+// A row of products c to the layer's result: y = c + bias rounded to T, plus `add` (bias and add may be null).
+void finish_product(const float* c, const float* bias, const float* add, float* y, int64_t n);
+void finish_product(const float* c, const uint16_t* bias, const uint16_t* add, uint16_t* y, int64_t n);
+// The same as fp32, after a round trip through the type of bias.
+void finish_logits(const float* c, const float* bias, float* y, int64_t n);
+void finish_logits(const float* c, const uint16_t* bias, float* y, int64_t n);
+
 // One row of `heads` heads, `head_stride` elements apart, rotated into y [heads, 2 * half] with cos and sin [half];
 // `sign` -1 turns the other way.
 void rope_row(const float* x, int64_t head_stride, const float* cos, const float* sin, float sign, float* y,

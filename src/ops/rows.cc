@@ -1,6 +1,5 @@
 #include "ops/rows.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 
 #include "ops/autograd.h"
+#include "ops/parallel.h"
 #include "ops/row_kernels.h"
 
 namespace throughline::ops {
@@ -30,7 +30,7 @@ at::Tensor rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, doubl
   TL_CHECK(weight.scalar_type() == x.scalar_type(), "rms_norm: dtypes differ");
   const at::Tensor in = x.contiguous(), w = weight.contiguous();
   at::Tensor y = at::empty_like(in);
-  at::parallel_for(0, in.numel() / n, row_grain(n), [&](int64_t begin, int64_t end) {
+  parallel_for(0, in.numel() / n, row_grain(n), [&](int64_t begin, int64_t end) {
     const int64_t at = begin * n;
     if (x.scalar_type() == at::kFloat) {
       kernels::rms_norm(f32(in) + at, f32(w), f32_out(y) + at, end - begin, n, eps);
@@ -70,7 +70,7 @@ at::Tensor silu_mul_forward(const at::Tensor& gate, const at::Tensor& up) {
   const at::Tensor g = gate.contiguous(), u = up.contiguous();
   at::Tensor y = at::empty_like(g);
   // Every lane does the same arithmetic, tails included, so a split anywhere leaves the bits alone.
-  at::parallel_for(0, g.numel(), kElementsPerThread, [&](int64_t begin, int64_t end) {
+  parallel_for(0, g.numel(), kElementsPerThread, [&](int64_t begin, int64_t end) {
     if (g.scalar_type() == at::kFloat) {
       kernels::silu_mul(f32(g) + begin, f32(u) + begin, f32_out(y) + begin, end - begin);
     } else {
@@ -92,7 +92,7 @@ struct SiluMul : torch::autograd::Function<SiluMul> {
     const auto saved = context->get_saved_variables();
     const at::Tensor gate = saved[0].contiguous(), up = saved[1].contiguous(), grad = grads[0].contiguous();
     const at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
-    at::parallel_for(0, gate.numel(), kElementsPerThread, [&](int64_t begin, int64_t end) {
+    parallel_for(0, gate.numel(), kElementsPerThread, [&](int64_t begin, int64_t end) {
       const int64_t n = end - begin;
       if (gate.scalar_type() == at::kFloat) {
         kernels::silu_mul_slope(f32(gate) + begin, f32(up) + begin, f32(grad) + begin, nullptr, f32_out(dgate) + begin,
@@ -112,7 +112,7 @@ at::Tensor row_logsumexp_forward(const at::Tensor& logits) {
   const at::Tensor in = logits.contiguous();
   const int64_t rows = in.size(0), n = in.size(1);
   at::Tensor out = at::empty({rows}, in.options());
-  at::parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) f32_out(out)[r] = kernels::logsumexp(f32(in) + r * n, n);
   });
   return out;
@@ -149,7 +149,7 @@ void rms_norm_slope(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   // The weight's slope is summed in slices of rows, whose number depends on the rows alone, and then over the slices.
   const int64_t slices = std::clamp<int64_t>(rows / 64, 1, 32);
   at::Tensor sums = at::zeros({slices, n}, at::kFloat);
-  at::parallel_for(0, slices, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, slices, 1, [&](int64_t begin, int64_t end) {
     for (int64_t slice = begin; slice < end; ++slice) {
       float* dw = f32_out(sums) + slice * n;
       for (int64_t r = rows * slice / slices; r < rows * (slice + 1) / slices; ++r) {
@@ -173,7 +173,7 @@ at::Tensor silu_mul_joined(const at::Tensor& gate_up) {
   check_element_type(gate_up, "silu_mul_joined");
   const int64_t rows = gate_up.size(0), n = gate_up.size(1) / 2;
   at::Tensor y = at::empty({rows, n}, gate_up.options());
-  at::parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       if (gate_up.scalar_type() == at::kFloat) {
         const float* gate = f32(gate_up) + 2 * n * r;
@@ -191,7 +191,7 @@ void silu_mul_joined_slope(at::Tensor& gate_up, at::Tensor& g) {
   const int64_t rows = gate_up.size(0), n = gate_up.size(1) / 2;
   TL_CHECK(gate_up.is_contiguous() && g.is_contiguous() && g.size(1) == n,
            "silu_mul_joined_slope: shapes do not match");
-  at::parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, row_grain(n), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       if (g.scalar_type() == at::kFloat) {
         float *gate = f32_out(gate_up) + 2 * n * r, *up = gate + n, *y = f32_out(g) + n * r;

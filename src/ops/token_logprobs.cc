@@ -1,6 +1,5 @@
 #include "ops/token_logprobs.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -10,6 +9,7 @@
 #include "ops/autograd.h"
 #include "ops/linear.h"
 #include "ops/matmul.h"
+#include "ops/parallel.h"
 #include "ops/row_kernels.h"
 
 namespace throughline::ops {
@@ -36,7 +36,7 @@ at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& head, Numeri
 template <class Work>
 void for_rows(int64_t rows, int64_t vocab, const Work& work) {
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, vocab));
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) work(r);
   });
 }

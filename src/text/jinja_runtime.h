@@ -142,7 +142,7 @@ class Bound {
   bool has(size_t i) const { return values_[i] != nullptr; }
   bool given(size_t i) const { return values_[i] != nullptr && !values_[i]->is_none(); }
   const Value& operator[](size_t i) const { return *values_[i]; }  // REQUIRES: has(i)
-  Value get(size_t i, Value otherwise) const { return has(i) ? *values_[i] : std::move(otherwise); }
+  Value get(size_t i, const Value& otherwise) const { return has(i) ? *values_[i] : otherwise; }
   bool flag(size_t i, bool otherwise) const { return has(i) ? rt_.truthy(*values_[i]) : otherwise; }
   int64_t index(size_t i, int64_t otherwise, const char* what) const {
     return has(i) ? rt_.as_index(*values_[i], what) : otherwise;

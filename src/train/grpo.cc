@@ -16,15 +16,9 @@
 namespace throughline {
 namespace {
 
-AdvantageKind advantage_kind(const std::string& name) {
-  return name == "group_std" ? AdvantageKind::kGroupNorm
-         : name == "group"   ? AdvantageKind::kGroupMean
-                             : AdvantageKind::kLeaveOneOut;
-}
-
 double reward_of(const GrpoSection& options, int64_t most_tokens, const Rollout& rollout) {
   double reward = task_reward(rollout.verdict, options.format_share);
-  if (options.overlong == "penalise") {
+  if (options.overlong == OverlongKind::kPenalise) {
     const OverlongOptions overlong{OverlongKind::kPenalise, options.overlong_soft_tokens, options.overlong_penalty};
     reward += rollout.truncated ? -options.overlong_penalty
                                 : overlong_reward(rollout.result.trace.tokens(), most_tokens, overlong);
@@ -52,7 +46,7 @@ Result<std::vector<RolloutGroup>> sample_groups(TrainRun& run, int64_t count, in
   for (RolloutGroup& group : groups) {
     const auto query = static_cast<int64_t>(group.rollouts.front().result.trace.query_ids.size());
     score_group(options, run.rollouts->most_tokens(query), group);
-    group.left_out = group.zero_variance && options.zero_variance != "keep";
+    group.left_out = group.zero_variance && options.zero_variance != ZeroVariance::kKeep;
   }
   return groups;
 }
@@ -61,7 +55,7 @@ Result<std::vector<RolloutGroup>> sample_groups(TrainRun& run, int64_t count, in
 Result<std::vector<RolloutGroup>> collect(TrainRun& run) {
   const GrpoSection& options = run.recipe.grpo;
   TL_TRY(std::vector<RolloutGroup> groups, sample_groups(run, options.prompts, 0));
-  if (options.zero_variance != "resample") return groups;
+  if (options.zero_variance != ZeroVariance::kResample) return groups;
   for (int64_t round = 1; round <= options.resample_max; ++round) {
     const auto useful = std::count_if(groups.begin(), groups.end(), [](const auto& group) { return !group.left_out; });
     if (useful >= options.prompts) break;
@@ -165,7 +159,9 @@ void count_rollouts(const std::vector<RolloutGroup>& groups, StepMetrics& out) {
 }
 
 // With one optimizer step a rollout the old policy is the present one (UpdateOptions::old_is_present).
-bool needs_old_logprobs(const GrpoSection& options) { return options.old_logprobs == "trainer" && options.updates > 1; }
+bool needs_old_logprobs(const GrpoSection& options) {
+  return options.old_logprobs == OldLogprobs::kTrainer && options.updates > 1;
+}
 
 // Log-probs before the first optimizer step: of the old policy where a later one needs them, and of the reference.
 // Each process fills in the rows of its share of the update.
@@ -242,7 +238,7 @@ void score_group(const GrpoSection& options, int64_t most_tokens, RolloutGroup& 
   group.rewards.clear();
   for (const Rollout& rollout : group.rollouts) group.rewards.push_back(reward_of(options, most_tokens, rollout));
   group.zero_variance = group_statistics(group.rewards).zero_variance;
-  group.advantages = group_advantages(group.rewards, {.kind = advantage_kind(options.advantage)});
+  group.advantages = group_advantages(group.rewards, {.kind = options.advantage});
 }
 
 Result<GrpoBatch> rows_of_groups(const GrpoSection& options, std::vector<RolloutGroup>& groups) {
@@ -254,7 +250,7 @@ Result<GrpoBatch> rows_of_groups(const GrpoSection& options, std::vector<Rollout
   GrpoBatch out;
   for (RolloutGroup& group : groups) {
     for (size_t i = 0; i < group.rollouts.size(); ++i) {
-      const bool masked = options.overlong == "mask" && group.rollouts[i].truncated;
+      const bool masked = options.overlong == OverlongKind::kMask && group.rollouts[i].truncated;
       if (group.left_out || masked) {
         ++out.traces_left_out;
       } else {

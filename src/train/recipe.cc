@@ -120,12 +120,42 @@ std::string absolute(const std::string& path, const std::string& folder) {
       .string();
 }
 
+// The kind that an option of OptionType::kChoice names.
+template <class Kind>
+using Names = std::initializer_list<std::pair<std::string_view, Kind>>;
+template <class Kind>
+Kind kind_of(const Spec& s, const char* option, Names<Kind> names) {
+  const auto found = std::find_if(names.begin(), names.end(), [&](auto& name) { return name.first == s.text(option); });
+  TL_CHECK(found != names.end(), "a choice of the recipe has no kind");
+  return found->second;
+}
+
 GrpoSection grpo_of(const Spec& s) {
   GrpoSection out;
   out.prompts = s.integer("prompts"), out.group = s.integer("group"), out.updates = s.integer("updates");
-  out.advantage = s.text("advantage"), out.correction = s.text("correction");
-  out.aggregation = s.text("aggregation"), out.old_logprobs = s.text("old_logprobs");
-  out.zero_variance = s.text("zero_variance"), out.overlong = s.text("overlong");
+  out.advantage = kind_of(s, "advantage",
+                          Names<AdvantageKind>{{"group_std", AdvantageKind::kGroupNorm},
+                                               {"group", AdvantageKind::kGroupMean},
+                                               {"leave_one_out", AdvantageKind::kLeaveOneOut}});
+  out.correction = kind_of(s, "correction",
+                           Names<MismatchCorrection>{{"truncate", MismatchCorrection::kTruncate},
+                                                     {"mask", MismatchCorrection::kMask},
+                                                     {"none", MismatchCorrection::kNone}});
+  out.aggregation = kind_of(s, "aggregation",
+                            Names<AggregationKind>{{"trace", AggregationKind::kTraceLength},
+                                                   {"token", AggregationKind::kTokenMean},
+                                                   {"constant", AggregationKind::kConstant},
+                                                   {"sequence", AggregationKind::kSequenceMean}});
+  out.old_logprobs = kind_of(
+      s, "old_logprobs", Names<OldLogprobs>{{"trainer", OldLogprobs::kTrainer}, {"sampler", OldLogprobs::kSampler}});
+  out.zero_variance =
+      kind_of(s, "zero_variance",
+              Names<ZeroVariance>{
+                  {"keep", ZeroVariance::kKeep}, {"skip", ZeroVariance::kSkip}, {"resample", ZeroVariance::kResample}});
+  out.overlong =
+      kind_of(s, "overlong",
+              Names<OverlongKind>{
+                  {"keep", OverlongKind::kKeep}, {"mask", OverlongKind::kMask}, {"penalise", OverlongKind::kPenalise}});
   out.clip_low = s.number("clip_low"), out.clip_high = s.number("clip_high"), out.dual_clip = s.number("dual_clip");
   out.correction_cap = s.number("correction_cap"), out.constant_tokens = s.integer("constant_tokens");
   out.resample_max = s.integer("resample_max"), out.overlong_penalty = s.number("overlong_penalty"),
@@ -160,7 +190,11 @@ void fill(Recipe& out, const Spec& s) {
     out.optimizer = {s.number("lr"),           s.number("beta1"),     s.number("beta2"),        s.number("epsilon"),
                      s.number("weight_decay"), s.number("clip_norm"), s.integer("batch_tokens")};
   } else if (name == "schedule") {
-    out.schedule = {s.text("kind"), s.integer("warmup"), s.number("final_share")};
+    out.schedule = {kind_of(s, "kind",
+                            Names<ScheduleKind>{{"constant", ScheduleKind::kConstant},
+                                                {"linear", ScheduleKind::kLinear},
+                                                {"cosine", ScheduleKind::kCosine}}),
+                    s.integer("warmup"), s.number("final_share")};
   } else if (name == "checkpoint") {
     out.checkpoint = {s.integer("every"), s.integer("keep")};
   } else if (name == "evaluation") {
@@ -186,7 +220,8 @@ Status check(const Recipe& r, const std::string& where) {
   if (train <= 0) return Error{"has no task to train on", where + ": task", "give one a weight and split = \"both\""};
   if (r.rollout.ahead > 0 && r.kind == TrainKind::kSft)
     return Error{"there is nothing to sample ahead", where + ": rollout.ahead", "leave it out"};
-  if (r.rollout.ahead > 0 && r.grpo.correction == "none" && r.grpo.old_logprobs == "trainer") {
+  if (r.rollout.ahead > 0 && r.grpo.correction == MismatchCorrection::kNone &&
+      r.grpo.old_logprobs == OldLogprobs::kTrainer) {
     return Error{"trains on traces of older weights, which nothing corrects", where + ": rollout.ahead",
                  "use grpo.correction = \"truncate\" or \"mask\", or grpo.old_logprobs = \"sampler\""};
   }

@@ -13,6 +13,10 @@
 
 #include "base/result.h"
 #include "base/spec.h"
+#include "train/advantage.h"
+#include "train/aggregation.h"
+#include "train/schedule.h"
+#include "train/token_loss.h"
 
 namespace throughline {
 
@@ -63,9 +67,17 @@ struct SftSection {
   int64_t items = 16;
 };
 
+enum class OldLogprobs { kTrainer, kSampler };
+enum class ZeroVariance { kKeep, kSkip, kResample };
+
 struct GrpoSection {
   int64_t prompts = 8, group = 8, updates = 1;
-  std::string advantage, correction, aggregation, old_logprobs, zero_variance, overlong;
+  AdvantageKind advantage = AdvantageKind::kGroupNorm;
+  MismatchCorrection correction = MismatchCorrection::kTruncate;
+  AggregationKind aggregation = AggregationKind::kTraceLength;
+  OldLogprobs old_logprobs = OldLogprobs::kTrainer;
+  ZeroVariance zero_variance = ZeroVariance::kKeep;
+  OverlongKind overlong = OverlongKind::kKeep;
   double clip_low = 0.2, clip_high = 0.26, dual_clip = 3;
   double correction_cap = 2;
   int64_t constant_tokens = 0;
@@ -83,7 +95,7 @@ struct OptimizerSection {
 };
 
 struct ScheduleSection {
-  std::string kind;
+  ScheduleKind kind = ScheduleKind::kConstant;
   int64_t warmup = 0;
   double final_share = 0;
 };

@@ -29,7 +29,7 @@ TEST(Recipe, DefaultsAndOverrides) {
   EXPECT_EQ(recipe->grpo.group, 16);
   EXPECT_EQ(recipe->grpo.prompts, 4);
   EXPECT_EQ(recipe->grpo.clip_high, 0.26);
-  EXPECT_EQ(recipe->grpo.aggregation, "trace");
+  EXPECT_EQ(recipe->grpo.aggregation, AggregationKind::kTraceLength);
   EXPECT_EQ(recipe->optimizer.lr, 3e-4);
   EXPECT_EQ(recipe->rollout.kv, "rpc:interval=16,ratio=2");
   EXPECT_TRUE(recipe->run.exact);

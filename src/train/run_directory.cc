@@ -34,7 +34,7 @@ int64_t step_of(const std::string& line, const std::string& where) {
 
 // What a resumed run may say differently.
 bool may_differ(const std::string& key, const Recipe& recipe) {
-  if (key == "run.steps") return recipe.schedule.kind == "constant";
+  if (key == "run.steps") return recipe.schedule.kind == ScheduleKind::kConstant;
   return key == "run.threads" || key == "checkpoint.every" || key == "checkpoint.keep";
 }
 

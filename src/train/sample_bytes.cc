@@ -74,7 +74,7 @@ class Reader {
       ok_ = false;
       return;
     }
-    std::memcpy(to, left_.data(), size);
+    if (size > 0) std::memcpy(to, left_.data(), size);  // an empty list has no address
     left_.remove_prefix(size);
   }
   std::string_view left_;

@@ -28,21 +28,12 @@ int64_t optimizer_steps_a_step(const Recipe& recipe) {
 
 ScheduleOptions schedule_of(const Recipe& recipe) {
   ScheduleOptions out;
-  out.kind = recipe.schedule.kind == "constant" ? ScheduleKind::kConstant
-             : recipe.schedule.kind == "linear" ? ScheduleKind::kLinear
-                                                : ScheduleKind::kCosine;
+  out.kind = recipe.schedule.kind;
   out.learning_rate = recipe.optimizer.lr;
   out.warmup_steps = recipe.schedule.warmup * optimizer_steps_a_step(recipe);
   out.total_steps = recipe.run.steps * optimizer_steps_a_step(recipe);
   out.final_fraction = recipe.schedule.final_share;
   return out;
-}
-
-AggregationKind aggregation_kind(const std::string& name) {
-  return name == "trace"      ? AggregationKind::kTraceLength
-         : name == "token"    ? AggregationKind::kTokenMean
-         : name == "constant" ? AggregationKind::kConstant
-                              : AggregationKind::kSequenceMean;
 }
 
 UpdateOptions update_options(const Recipe& recipe, int64_t most_trace_tokens) {
@@ -58,14 +49,12 @@ UpdateOptions update_options(const Recipe& recipe, int64_t most_trace_tokens) {
   }
   const GrpoSection& g = recipe.grpo;
   out.temperature = recipe.rollout.temperature;
-  out.old_is_present = g.updates == 1 && g.old_logprobs == "trainer";
+  out.old_is_present = g.updates == 1 && g.old_logprobs == OldLogprobs::kTrainer;
   out.loss.clip_low = g.clip_low, out.loss.clip_high = g.clip_high, out.loss.dual_clip = g.dual_clip;
-  out.loss.correction = g.correction == "none"       ? MismatchCorrection::kNone
-                        : g.correction == "truncate" ? MismatchCorrection::kTruncate
-                                                     : MismatchCorrection::kMask;
+  out.loss.correction = g.correction;
   out.loss.correction_cap = g.correction_cap;
   out.loss.kl_coefficient = g.kl;
-  out.aggregation.kind = aggregation_kind(g.aggregation);
+  out.aggregation.kind = g.aggregation;
   out.aggregation.constant_tokens = static_cast<double>(g.constant_tokens > 0 ? g.constant_tokens : most_trace_tokens);
   return out;
 }

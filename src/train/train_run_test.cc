@@ -198,8 +198,8 @@ TEST(Grpo, WhatIsLeftOutIsCounted) {
     groups.push_back(made_group(options, std::move(mixed)));
     EXPECT_TRUE(groups[0].zero_variance);
     EXPECT_FALSE(groups[1].zero_variance);
-    for (auto& group : groups) group.left_out = group.zero_variance && options.zero_variance != "keep";
-    const std::vector<double> rewards = {1, options.overlong == "penalise" ? -0.5 : 0};
+    for (auto& group : groups) group.left_out = group.zero_variance && options.zero_variance != ZeroVariance::kKeep;
+    const std::vector<double> rewards = {1, options.overlong == OverlongKind::kPenalise ? -0.5 : 0};
     EXPECT_EQ(groups[1].rewards, rewards);
     const auto batch = rows_of_groups(options, groups);
     EXPECT_EQ(batch->traces + batch->traces_left_out, 4);

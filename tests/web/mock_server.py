@@ -3,12 +3,16 @@
 
     tests/web/mock_server.py [--port 8099] [--model iterate_map|stories260K] [--speed TOKENS_PER_S] [--key KEY]
 
+With --upstream http://127.0.0.1:8080 it serves web/ from the working tree and hands everything else on to a real server: for
+work on the page without a build.
+
 The recording is chosen by the request's `kv` and `think` methods; what the user asks is echoed nowhere. Prompts that
 begin with `!` make trouble on purpose: `!busy` 429, `!bad` 400, `!drop` cuts the stream, `!error` ends with an error,
 `!html` answers markup. Standard library only.
 """
 import argparse
 import hashlib
+import http.client
 import http.server
 import json
 import pathlib
@@ -32,8 +36,9 @@ def method_of(spec, default):
 
 
 class State:
-    def __init__(self, model, speed, key):
+    def __init__(self, model, speed, key, upstream=None):
         self.model, self.speed, self.key = model, speed, key
+        self.upstream = upstream and upstream.rpartition("/")[2]
         self.traces = [json.loads(p.read_text()) for p in sorted((HERE / "data").glob("*_*.json"))
                        if not p.name.startswith("props_")]
         self.props = json.loads((HERE / "data" / f"props_{model}.json").read_text())
@@ -79,6 +84,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def error(self, status, message, param=None, kind="invalid_request_error", headers=()):
         self.answer(status, {"error": {"message": message, "type": kind, "param": param, "code": None}}, headers=headers)
 
+    def hand_on(self, method):
+        """To the real server and back, as it comes."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        upstream = http.client.HTTPConnection(self.state.upstream, timeout=600)
+        names = ("Content-Type", "Authorization")
+        upstream.request(method, self.path, body or None, {n: self.headers[n] for n in names if n in self.headers})
+        reply = upstream.getresponse()
+        self.send_response(reply.status)
+        for name, value in reply.getheaders():
+            if name.lower() in ("content-type", "retry-after"):
+                self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        while piece := reply.read1(65536):
+            self.wfile.write(piece)
+            self.wfile.flush()
+        upstream.close()
+
     def allowed(self):
         if not self.state.key or self.headers.get("Authorization") == f"Bearer {self.state.key}":
             return True
@@ -99,6 +123,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path in ("/test/unit.html", "/test/unit.js"):
             file = HERE / path.rpartition("/")[2]
             return self.answer(200, file.read_bytes(), MIME[file.suffix], [("Content-Security-Policy", CSP)])
+        if self.state.upstream:
+            return self.hand_on("GET")
         if path == "/health":
             return self.answer(200, {"status": "ok"})
         if not self.allowed():
@@ -117,13 +143,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.error(404, f"no such route: {path}")
 
     def do_DELETE(self):
+        if self.state.upstream:
+            return self.hand_on("DELETE")
         if not self.allowed():
-            return
+            return None
         name = self.path.rpartition("/")[2]
         self.state.cancelled.add(name)
-        self.answer(200, {"id": name, "cancelled": True})
+        return self.answer(200, {"id": name, "cancelled": True})
 
     def do_POST(self):
+        if self.state.upstream:
+            return self.hand_on("POST")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if not self.allowed():
             return None
@@ -245,9 +275,9 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
 
 
-def serve(port=0, model="iterate_map", speed=60.0, key=None):
+def serve(port=0, model="iterate_map", speed=60.0, key=None, upstream=None):
     """A running server on 127.0.0.1; its `.server_port` tells where, `.shutdown()` ends it."""
-    handler = type("Bound", (Handler,), {"state": State(model, speed, key)})
+    handler = type("Bound", (Handler,), {"state": State(model, speed, key, upstream)})
     server = Server(("127.0.0.1", port), handler)
     server.state = handler.state
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -260,8 +290,9 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="iterate_map")
     parser.add_argument("--speed", type=float, default=60)
     parser.add_argument("--key")
+    parser.add_argument("--upstream")
     flags = parser.parse_args()
-    server = serve(flags.port, flags.model, flags.speed, flags.key)
+    server = serve(flags.port, flags.model, flags.speed, flags.key, flags.upstream)
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
     try:
         threading.Event().wait()

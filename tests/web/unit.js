@@ -143,9 +143,14 @@ function streamed(pieces = 1) {
   const text = 'abcdefghij';
   const boundary = (chunk, at, prompt, head, carried) => send({ throughline: { index: 0, events: [{ type: 'chunk', chunk, at_token: at, prompt_tokens: prompt,
     query_tokens: 4, head_tokens: head, carried_tokens: carried, head_text: '', carried_text: '' }] } }, at);
+  // As the server does it: progress may be ahead of the text, and is 0 between two contexts.
+  send({ throughline: { index: 0, progress: { state: 'thinking', chunk: 0, tokens: 1, reasoning_tokens: 1, kv_tokens: 4, context_tokens: 4 } } }, 1);
   boundary(0, 0, 4, 0, 0);
   for (let at = 0; at < 10; at += pieces) {
-    if (at === 6) boundary(1, 6, 9, 2, 3);
+    if (at === 6) {
+      send({ throughline: { index: 0, progress: { state: 'thinking', chunk: 1, tokens: 6, reasoning_tokens: 6, kv_tokens: 0, context_tokens: 0 } } }, 600);
+      boundary(1, 6, 9, 2, 3);
+    }
     const to = at < 6 ? Math.min(6, at + pieces) : Math.min(10, at + pieces);
     send({ choices: [{ index: 0, delta: { reasoning_content: text.slice(at, to), reasoning: text.slice(at, to) } }],
       throughline: { index: 0, progress: { state: 'thinking', chunk: at < 6 ? 0 : 1, tokens: to, reasoning_tokens: to, kv_tokens: 4 + to, context_tokens: 4 + to } } }, 100 * to);
@@ -159,7 +164,7 @@ await test('answer: text, tokens and chunks come together', () => {
   same(textOf(answer, true), 'abcdefghij');
   same([answer.tokens, answer.reasoning, answer.chunks.length], [10, 10, 2]);
   same(saidBetween(answer, 3, 6), 'def');
-  same(Math.round(rate(answer, 1000)), 10);
+  same(Math.round(rate(answer, 1000)), 9); // from the first progress, of one token, on
 });
 
 await test('answer: the end fills in the figures', () => {
@@ -206,6 +211,40 @@ await test('passage: text of a new chunk gets a section of its own, however it a
     passage.update(growing, false);
   }
   same([...passage.element.querySelectorAll('.passage-text')].map((p) => p.textContent), ['abcdef', 'ghij']);
+});
+
+// As a slow reader gets it: larger pieces, and counts that are ahead of the text beside them.
+await test('answer: coarse pieces are put right at exact places', () => {
+  const answer = newAnswer({}, 0);
+  const send = (text, tokens, ...events) => apply(answer, { id: 'x', choices: [{ index: 0, delta: text ? { reasoning_content: text } : {}, finish_reason: null }],
+    throughline: { index: 0, progress: { chunk: 0, tokens, reasoning_tokens: tokens, kv_tokens: 9, context_tokens: 9 }, events } }, tokens);
+  const boundary = (chunk, at_token, head_tokens, carried_tokens, carried_text) => ({ type: 'chunk', chunk, at_token, prompt_tokens: 4 + head_tokens + carried_tokens,
+    query_tokens: 4, head_tokens, carried_tokens, head_text: '', carried_text });
+  const kv = (chunk, at_token) => ({ type: 'kv', chunk, decoded: 1, at_token, context_tokens: 9, kept_tokens: 8, evicted_tokens: 1, per_head: false, kept: [] });
+  send('', 3, boundary(0, 0, 0, 0, ''));
+  send('ab', 8);
+  send('cd', 12);
+  send('', 12, kv(0, 4));
+  send('efgh', 12);
+  send('', 12, boundary(1, 8, 2, 3, 'fgh'));
+  send('ij', 14);
+  send('klm', 16);
+  send('', 16, boundary(2, 13, 2, 5, 'ijklm'));
+  same(answer.segments.map(({ from, to, text }) => [from, to, text]).slice(0, 4), [[0, 2, 'ab'], [2, 4, 'cd'], [4, 5, 'e'], [5, 8, 'fgh']]);
+  same(runs(answer, true, false).map(({ chunk, marked, text }) => [chunk, marked, text]), [[0, 'head', 'ab'], [0, '', 'cde'], [0, 'carried', 'fgh'], [1, 'carried', 'ijklm']]);
+});
+
+await test('answer: a tail that reaches back over a chunk is cut where its text begins', () => {
+  const answer = newAnswer({}, 0);
+  const send = (text, tokens, ...events) => apply(answer, { id: 'x', choices: [{ index: 0, delta: text ? { content: text } : {}, finish_reason: null }],
+    throughline: { index: 0, progress: { chunk: 0, tokens, reasoning_tokens: 0, kv_tokens: 9, context_tokens: 9 }, events } }, tokens);
+  const boundary = (chunk, at_token, carried_tokens, carried_text) => ({ type: 'chunk', chunk, at_token, prompt_tokens: 4, query_tokens: 4, head_tokens: 0, carried_tokens, carried_text });
+  send('', 0, boundary(0, 0, 0, ''));
+  send('one two three', 5);
+  send('', 5, { ...boundary(1, 5, 1, ' three'), head_tokens: 1, head_text: 'on' });
+  send(' four', 6);
+  send('', 6, boundary(2, 6, 3, ' two three four'));
+  same(runs(answer, false, false).map(({ chunk, marked, text }) => [chunk, marked, text]), [[0, 'head', 'on'], [0, '', 'e'], [0, 'carried', ' two three'], [1, 'carried', ' four']]);
 });
 
 await test('passage: fading knows what left the cache', () => {

@@ -14,6 +14,7 @@ Without KIND: the room order, all unit tests, the end-to-end tests (tests/e2e), 
   --tsan         unit tests under ThreadSanitizer (build/tsan)
   --lint         clang-format-14, clang-tidy-14 (.clang-tidy), and the room order
   --fuzz         only the fuzz targets, 60 s each (build/fuzz)
+  --oracles      tests/oracles: against transformers, PEFT and torchrun, in a Python environment made for them (6 GB)
   --filter NAME  only what NAME names: a room (its tests), a fuzz target under --fuzz, a file part under --lint, else
                  the unit tests (a GoogleTest filter, or a part of a name) and end-to-end tests with it in their name
   --help         this
@@ -26,7 +27,7 @@ END
 kind=all filter=
 while (($#)); do
   case $1 in
-    --asan | --tsan | --lint | --fuzz) kind=${1#--} ;;
+    --asan | --tsan | --lint | --fuzz | --oracles) kind=${1#--} ;;
     --filter) [[ ${2-} ]] || { usage >&2; exit 2; }; filter=$2; shift ;;
     --filter=*) filter=${1#*=} ;;
     -h | --help) usage; exit ;;
@@ -119,21 +120,22 @@ failed_tests() {
   awk -F '"' '$2 == "name" {name = $4} $2 == "classname" {suite = $4} $2 == "failures" && /\[/ {gsub(/\\/, "", name); print suite "." name}' "$1"
 }
 
-end_to_end() {
+# scripts FOLDER: each in an empty folder of its own.
+scripts() {
   local script
   [[ -x $root/build/release/throughline ]] || return 0
-  say "running end-to-end tests"
-  for script in "$root"/tests/e2e/*.sh; do
+  say "running $1"
+  for script in "$root/$1"/*.sh; do
     if [[ -x $script && ${script##*/} == *"$filter"* ]]; then printf '%s\0' "$script"; fi
   done | xargs -0 -r -P "$(nproc)" -I {} bash -c 'run_script "$1"' run_script {}
 }
 
-# Each script runs in an empty folder of its own, with 300 s to live. Exit status 0: passed, 77: skipped.
+# With 300 s to live. Exit status 0: passed, 77: skipped.
 run_script() {
   local folder
   folder=$(mktemp -d)
   cd -- "$folder"
-  THROUGHLINE=$root/throughline THROUGHLINE_SOURCE_DIR=$root check "e2e: $(basename -- "$1" .sh)" timeout -k 5 300 "$1"
+  THROUGHLINE=$root/throughline THROUGHLINE_SOURCE_DIR=$root check "$(basename -- "${1%/*}"): $(basename -- "$1" .sh)" timeout -k 5 300 "$1"
   cd / && rm -rf -- "$folder"
 }
 export -f run_script
@@ -201,7 +203,7 @@ case $kind in
   all)
     [[ $filter ]] || room_order
     unit_tests release
-    [[ -d $root/src/$filter && $filter ]] || end_to_end
+    [[ -d $root/src/$filter && $filter ]] || scripts tests/e2e
     [[ $filter ]] || fuzz 10 ;;
   asan)
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1
@@ -215,5 +217,10 @@ case $kind in
     [[ $filter ]] || room_order
     lint ;;
   fuzz) fuzz 60 ;;
+  oracles)
+    source "$root/tools/dev/oracles.sh"
+    need_oracles
+    export PYTHON=$oracle_python
+    if build release throughline; then scripts tests/oracles; fi ;;
 esac
 complete=1

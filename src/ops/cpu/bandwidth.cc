@@ -1,12 +1,13 @@
 #include "ops/cpu/bandwidth.h"
 
-#include <ATen/Parallel.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <vector>
+
+#include "ops/parallel.h"
 
 #if defined(__x86_64__)
 #define HWY_BASELINE_TARGETS HWY_SSE4
@@ -73,7 +74,7 @@ double BandwidthMeter::read_gb_s(int passes) {
   std::vector<double> rates;
   for (int pass = 0; pass < passes; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    at::parallel_for(0, bytes_ / kPiece, 1, [&](int64_t from, int64_t to) {
+    parallel_for(0, bytes_ / kPiece, 1, [&](int64_t from, int64_t to) {
       const uint64_t* words = static_cast<const uint64_t*>(buffer_);
       const uint64_t sum = HWY_DYNAMIC_DISPATCH(SumWords)(words + from * kWords, (to - from) * kWords);
       volatile uint64_t sink = sum;  // the reads must happen

@@ -1,6 +1,5 @@
 #include "ops/cpu/paged_attention_cpu.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include "ops/cpu/attention_kernels.h"
 #include "ops/cpu/thread_tasks.h"
 #include "ops/paged_layout.h"
+#include "ops/parallel.h"
 
 namespace throughline::ops::cpu {
 namespace {
@@ -71,7 +71,7 @@ void add_tiles(const at::Tensor& q, const at::Tensor& out, const PagedBatch& bat
 void cut(const std::vector<AttentionTask>& tiles, const AttentionKernels& kernels, FloatBuffer& partials, Plan& plan) {
   int64_t total = 0;
   for (const AttentionTask& tile : tiles) total += cost_of(tile);
-  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int64_t threads = thread_count();
   const int64_t share = std::max<int64_t>(1, total / (threads * kTasksPerThread));
   const int64_t partial_floats = kernels.partial_floats(tiles.front().k->head_dim);
   const auto pieces_of = [&](const AttentionTask& tile) {

@@ -20,8 +20,9 @@ int64_t panel_rows();     // of one register tile: row ranges of threads are bes
 void pack_panels(const float* b, int64_t k_stride, int64_t n_stride, int64_t depth, int64_t columns,
                  int64_t panel_begin, int64_t panel_end, float* packed);
 
-// C [rows, columns] (row stride ldc) = A B, or += with accumulate. A's element (i, k) is a[i * a_row + k * a_k].
-void panel_gemm(const float* a, int64_t a_row, int64_t a_k, const float* packed, float* c, int64_t ldc, int64_t rows,
-                int64_t columns, int64_t depth, bool accumulate);
+// C [rows, columns] = addend + A B; C and the addend have row stride ldc. The addend may be C, or null for 0. A's
+// element (i, k) is a[i * a_row + k * a_k].
+void panel_gemm(const float* a, int64_t a_row, int64_t a_k, const float* packed, const float* addend, float* c,
+                int64_t ldc, int64_t rows, int64_t columns, int64_t depth);
 
 }  // namespace throughline::ops::kernels

@@ -1,10 +1,6 @@
-// Running many tasks of unlike size on ATen's threads, and the scratch they use. Internal to ops/cpu.
+// The scratch of tasks that run on several threads. Internal to ops/.
 #pragma once
 
-#include <ATen/Parallel.h>
-
-#include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -33,16 +29,5 @@ class FloatBuffer {
   std::unique_ptr<float, Free> data_;
   int64_t capacity_ = 0;
 };
-
-// Runs task(i) for all i on ATen's threads, each taking the next when it is free.
-template <class Task>
-void run_tasks(int64_t count, const Task& task) {
-  if (count == 0) return;
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
-  std::atomic<int64_t> next{0};
-  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
-    for (int64_t i = next++; i < count; i = next++) task(i);
-  });
-}
 
 }  // namespace throughline::ops::cpu

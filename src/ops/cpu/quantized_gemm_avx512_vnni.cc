@@ -1,0 +1,142 @@
+// Intrinsics because Highway 1.0.3 has not the instruction.
+#include "ops/cpu/quantized_gemm.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <cstring>
+
+// g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#define TL_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define TL_INLINE TL_TARGET inline __attribute__((always_inline))
+
+namespace throughline::ops::kernels {
+namespace {
+
+constexpr int64_t kWordBytes = 64;  // one word of each of a panel's rows
+constexpr int64_t kTileRows = 8;    // rows of X worked on at a time: 8 integer and 8 float sums
+
+TL_INLINE __m512i word_of(const int8_t* x) {
+  int32_t word;
+  std::memcpy(&word, x, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+
+// Rows [row, row + kRows) of X against one panel.
+template <int kRows>
+TL_TARGET void int8_panel(const QuantizedRows& x, int64_t row, const uint8_t* w, __m512 scale, float* c,
+                          int64_t c_row) {
+  __m512 sums[kRows];
+  for (int r = 0; r < kRows; ++r) sums[r] = _mm512_setzero_ps();
+  const int64_t x_row = x.groups * kQuantGroup;
+  const int8_t* values = x.values + row * x_row;
+  for (int64_t g = 0; g < x.groups; ++g) {
+    const int64_t at = row * x.groups + g;
+    __m512i dots[kRows];
+    for (int r = 0; r < kRows; ++r) dots[r] = _mm512_set1_epi32(x.offsets[at + r * x.groups]);
+    for (int i = 0; i < 8; ++i) {
+      const __m512i words = _mm512_loadu_si512(w + i * kWordBytes);
+      for (int r = 0; r < kRows; ++r)
+        dots[r] = _mm512_dpbusd_epi32(dots[r], words, word_of(values + r * x_row + 4 * i));
+    }
+    w += 8 * kWordBytes;
+    values += kQuantGroup;
+    for (int r = 0; r < kRows; ++r) {
+      sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r]), _mm512_set1_ps(x.scales[at + r * x.groups]), sums[r]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(c + (row + r) * c_row, _mm512_mul_ps(sums[r], scale));
+}
+
+template <int kRows>
+TL_TARGET void int4_panel(const QuantizedRows& x, int64_t row, const uint8_t* w, const uint16_t* scales, float* c,
+                          int64_t c_row) {
+  const __m512i low_bits = _mm512_set1_epi8(15);
+  __m512 sums[kRows];
+  for (int r = 0; r < kRows; ++r) sums[r] = _mm512_setzero_ps();
+  const int64_t x_row = x.groups * kQuantGroup;
+  const int8_t* values = x.values + row * x_row;
+  for (int64_t g = 0; g < x.groups; ++g) {
+    const int64_t at = row * x.groups + g;
+    __m512i dots[kRows];
+    for (int r = 0; r < kRows; ++r) dots[r] = _mm512_set1_epi32(x.offsets[at + r * x.groups]);
+    for (int i = 0; i < 4; ++i) {
+      const __m512i both = _mm512_loadu_si512(w + i * kWordBytes);
+      const __m512i low = _mm512_and_si512(both, low_bits);
+      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_bits);
+      for (int r = 0; r < kRows; ++r) {
+        const int8_t* eight = values + r * x_row + 8 * i;
+        dots[r] = _mm512_dpbusd_epi32(dots[r], low, word_of(eight));
+        dots[r] = _mm512_dpbusd_epi32(dots[r], high, word_of(eight + 4));
+      }
+    }
+    w += 4 * kWordBytes;
+    values += kQuantGroup;
+    const __m512i halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales)));
+    const __m512 scale = _mm512_castsi512_ps(_mm512_slli_epi32(halves, 16));
+    scales += kPanelRows;
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(x.scales[at + r * x.groups]));
+      sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r]), both, sums[r]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(c + (row + r) * c_row, sums[r]);
+}
+
+// Calls f.template operator()<n>(first) for tiles of up to kTileRows rows.
+#define TL_ROW_TILES(PANEL, ...)                               \
+  for (int64_t row = 0; row < x.rows;) {                       \
+    const int64_t left = x.rows - row;                         \
+    if (left >= kTileRows) {                                   \
+      PANEL<kTileRows>(x, row, __VA_ARGS__), row += kTileRows; \
+    } else if (left >= 4) {                                    \
+      PANEL<4>(x, row, __VA_ARGS__), row += 4;                 \
+    } else if (left >= 2) {                                    \
+      PANEL<2>(x, row, __VA_ARGS__), row += 2;                 \
+    } else {                                                   \
+      PANEL<1>(x, row, __VA_ARGS__), row += 1;                 \
+    }                                                          \
+  }
+
+TL_TARGET void int8_all(const QuantizedRows& x, const uint8_t* w, const float* scales, int64_t panels, float* c,
+                        int64_t c_row) {
+  for (int64_t p = 0; p < panels; ++p) {
+    const __m512 scale = _mm512_loadu_ps(scales + p * kPanelRows);
+    TL_ROW_TILES(int8_panel, w + p * x.groups * 8 * kWordBytes, scale, c + p * kPanelRows, c_row)
+  }
+}
+
+TL_TARGET void int4_all(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
+                        int64_t c_row) {
+  for (int64_t p = 0; p < panels; ++p) {
+    TL_ROW_TILES(int4_panel, w + p * x.groups * 4 * kWordBytes, scales + p * x.groups * kPanelRows, c + p * kPanelRows,
+                 c_row)
+  }
+}
+
+bool supported() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+
+}  // namespace
+
+Int8Gemm int8_gemm_avx512_vnni() { return supported() ? int8_all : nullptr; }
+Int4Gemm int4_gemm_avx512_vnni() { return supported() ? int4_all : nullptr; }
+
+}  // namespace throughline::ops::kernels
+
+#else
+
+namespace throughline::ops::kernels {
+Int8Gemm int8_gemm_avx512_vnni() { return nullptr; }
+Int4Gemm int4_gemm_avx512_vnni() { return nullptr; }
+}  // namespace throughline::ops::kernels
+
+#endif

@@ -1,0 +1,44 @@
+// The matrix products of a decoder layer without a graph: what sampling, prefill and --exact run on the CPU.
+//
+// x [rows, in] fp32 or bf16, a weight [out, in] of x's dtype (ops/cpu/dot_gemm.h) or quantized (then x is rounded to
+// int8 in groups of 32: ops/cpu/quantized_gemm.h), results [rows, out] in x's dtype, fp32 accumulation. An element's
+// bits depend on its row of x and its row of the weight alone: not on the other rows, the threads, or on which of these
+// functions computed it. Each function is one run of the thread pool.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "ops/numeric.h"
+#include "ops/quantized_weight.h"
+
+namespace throughline::ops {
+
+// Whether these functions are the way to multiply x by plain weights: always under kExact; in fast mode fp32 with many
+// rows is faster by ops/matmul.h.
+bool fused_products(const at::Tensor& x, NumericMode mode);
+
+struct LinearWeight {
+  at::Tensor values;
+  at::Tensor bias;    // [out] or undefined
+  at::Tensor scales;  // quantized weights' only; then `out` and `in` must be given
+  WeightFormat format = WeightFormat::kPlain;
+  int64_t out = 0, in = 0;
+
+  LinearWeight(const at::Tensor& plain, const at::Tensor& bias_in)
+      : values(plain), bias(bias_in), out(plain.size(0)), in(plain.size(1)) {}
+  LinearWeight(const QuantizedWeight& q, const at::Tensor& bias_in, WeightFormat q_format, int64_t q_out, int64_t q_in)
+      : values(q.values), bias(bias_in), scales(q.scales), format(q_format), out(q_out), in(q_in) {}
+};
+
+// x W^T + bias for each weight.
+std::vector<at::Tensor> linears(const at::Tensor& x, const std::vector<LinearWeight>& weights);
+// residual + (x W^T + bias), the bracket rounded to the dtype first.
+at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const LinearWeight& weight);
+// silu(gate) * up with gate = x Wg^T + bias and up likewise, rounded as silu_mul() of ops/rows.h rounds.
+at::Tensor linear_silu_mul(const at::Tensor& x, const LinearWeight& gate, const LinearWeight& up);
+// x W^T rounded to the dtype, as fp32 [rows, out]: logits.
+at::Tensor linear_to_float(const at::Tensor& x, const LinearWeight& weight);
+
+}  // namespace throughline::ops
