@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <cctype>
+#include <charconv>
 #include <optional>
 
 namespace throughline::serve {
@@ -12,7 +13,8 @@ namespace {
 
 namespace http = boost::beast::http;
 namespace asio = boost::asio;
-using BeastParser = http::request_parser<http::string_body>;
+using BeastParser = http::request_parser<http::empty_body>;
+constexpr size_t kLongestLine = 1024;  // of a chunk's size with its extensions
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -25,34 +27,128 @@ std::string_view view(boost::string_view text) { return {text.data(), text.size(
 
 }  // namespace
 
+// The body is read here: Boost 1.81's chunk parser stops the process by an assertion on some malformed trailers.
 struct HttpParser::Impl {
+  enum class Part { kHeader, kLength, kChunkSize, kChunk, kChunkEnd, kTrailer, kDone };
   HttpLimits limits;
   std::string kept;
   std::optional<BeastParser> parser;
+  Part part = Part::kHeader;
+  size_t left = 0;      // bytes of the body, or of the chunk
+  size_t trailers = 0;  // bytes
+  std::string body;
   HttpResponse fault;
   bool continue_asked = false, bad = false;
 
   void restart() {
     parser.emplace();
     parser->header_limit(static_cast<uint32_t>(limits.header_bytes));
-    parser->body_limit(limits.body_bytes);
-    parser->eager(true);
+    parser->body_limit(boost::none);
+    parser->skip(true);  // the header only
+    part = Part::kHeader;
+    left = trailers = 0;
+    body.clear();
     continue_asked = false;
   }
 
-  State fail(const boost::system::error_code& code) {
+  State fail(int status, const std::string& message, const std::string& code = "") {
     bad = true;
     kept.clear();
-    if (code == http::error::body_limit) {
-      fault = error_response(413, "the body is larger than " + std::to_string(limits.body_bytes) + " bytes", "",
-                             "body_too_large");
-    } else if (code == http::error::header_limit) {
-      fault = error_response(431, "the header is larger than " + std::to_string(limits.header_bytes) + " bytes", "",
-                             "header_too_large");
-    } else {
-      fault = error_response(400, "not a well-formed HTTP request: " + code.message());
-    }
+    fault = error_response(status, message, "", code);
     return State::kBad;
+  }
+  State malformed(const std::string& why) { return fail(400, "not a well-formed HTTP request: " + why); }
+  State too_large() {
+    return fail(413, "the body is larger than " + std::to_string(limits.body_bytes) + " bytes", "body_too_large");
+  }
+  State long_header() {
+    return fail(431, "the header is larger than " + std::to_string(limits.header_bytes) + " bytes", "header_too_large");
+  }
+
+  State read_header() {
+    if (kept.empty()) return State::kNeedMore;
+    boost::system::error_code code;
+    const size_t used = parser->put(asio::buffer(kept), code);
+    kept.erase(0, used);
+    if (code == http::error::need_more) return kept.size() > limits.header_bytes ? long_header() : State::kNeedMore;
+    if (code == http::error::header_limit) return long_header();
+    if (code) return malformed(code.message());
+    if (!parser->is_header_done()) return State::kNeedMore;
+    const auto length = parser->content_length();
+    if (length && *length > limits.body_bytes) return too_large();
+    left = length ? static_cast<size_t>(*length) : 0;
+    part = parser->chunked() ? Part::kChunkSize : left > 0 ? Part::kLength : Part::kDone;
+    return State::kDone;
+  }
+
+  // Up to `left` bytes; true when all are there.
+  bool take_bytes() {
+    const size_t count = std::min(left, kept.size());
+    body.append(kept, 0, count);
+    kept.erase(0, count);
+    left -= count;
+    return left == 0;
+  }
+
+  // A line without its CRLF; nothing when it has not arrived whole.
+  std::optional<std::string> take_line() {
+    const size_t end = kept.find("\r\n");
+    if (end == std::string::npos) return std::nullopt;
+    std::string line = kept.substr(0, end);
+    kept.erase(0, end + 2);
+    return line;
+  }
+
+  State read_chunk_size() {
+    const auto line = take_line();
+    if (!line) return kept.size() > kLongestLine ? malformed("a chunk's size has no end") : State::kNeedMore;
+    size_t size = 0;
+    const auto digits = std::string_view(*line).substr(0, line->find_first_of("; \t"));
+    const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), size, 16);
+    if (failure != std::errc() || end != digits.data() + digits.size() || line->size() > kLongestLine)
+      return malformed("bad chunk size");
+    if (size > limits.body_bytes - body.size()) return too_large();
+    left = size;
+    part = size > 0 ? Part::kChunk : Part::kTrailer;
+    return State::kDone;
+  }
+
+  State read_trailer() {  // read over; nobody asks for them
+    const auto line = take_line();
+    trailers += line ? line->size() + 2 : 0;
+    if (trailers + (line ? 0 : kept.size()) > limits.header_bytes) return long_header();
+    if (!line) return State::kNeedMore;
+    if (line->empty()) part = Part::kDone;
+    return State::kDone;
+  }
+
+  // kDone: the next part may begin.
+  State step() {
+    switch (part) {
+      case Part::kHeader:
+        return read_header();
+      case Part::kLength:
+        if (!take_bytes()) return State::kNeedMore;
+        part = Part::kDone;
+        return State::kDone;
+      case Part::kChunkSize:
+        return read_chunk_size();
+      case Part::kChunk:
+        if (!take_bytes()) return State::kNeedMore;
+        part = Part::kChunkEnd;
+        return State::kDone;
+      case Part::kChunkEnd:
+        if (kept.size() < 2) return State::kNeedMore;
+        if (kept.compare(0, 2, "\r\n") != 0) return malformed("bad chunk");
+        kept.erase(0, 2);
+        part = Part::kChunkSize;
+        return State::kDone;
+      case Part::kTrailer:
+        return read_trailer();
+      case Part::kDone:
+        break;
+    }
+    return State::kDone;
   }
 };
 
@@ -66,29 +162,21 @@ HttpParser::State HttpParser::feed(std::string_view bytes) {
   Impl& impl = *impl_;
   if (impl.bad) return State::kBad;
   impl.kept.append(bytes);
-  while (!impl.parser->is_done()) {
-    if (impl.kept.empty()) return State::kNeedMore;
-    boost::system::error_code code;
-    const size_t used = impl.parser->put(asio::buffer(impl.kept), code);
-    impl.kept.erase(0, used);
-    if (code == http::error::need_more) {
-      // The parser wants its header whole; it never holds more than the limits.
-      if (!impl.parser->is_header_done() && impl.kept.size() > impl.limits.header_bytes)
-        return impl.fail(make_error_code(http::error::header_limit));
-      return State::kNeedMore;
-    }
-    if (code) return impl.fail(code);
-    if (used == 0 && !impl.parser->is_done()) return State::kNeedMore;
+  while (impl.part != Impl::Part::kDone) {
+    const State state = impl.step();
+    if (state != State::kDone) return state;
   }
   return State::kDone;
 }
 
-bool HttpParser::idle() const { return !impl_->parser->got_some() && impl_->kept.empty(); }
+bool HttpParser::idle() const {
+  return impl_->part == Impl::Part::kHeader && !impl_->parser->got_some() && impl_->kept.empty();
+}
 size_t HttpParser::kept_bytes() const { return impl_->kept.size(); }
 
 bool HttpParser::wants_continue() {
   Impl& impl = *impl_;
-  if (impl.continue_asked || !impl.parser->is_header_done() || impl.parser->is_done()) return false;
+  if (impl.continue_asked || impl.part == Impl::Part::kHeader || impl.part == Impl::Part::kDone) return false;
   if (lower(view(impl.parser->get()[http::field::expect])) != "100-continue") return false;
   return impl.continue_asked = true;
 }
@@ -106,7 +194,7 @@ HttpRequest HttpParser::take() {
     out.headers.emplace_back(lower(view(field.name_string())), std::string(view(field.value())));
   out.keep_alive = message.keep_alive();
   out.chunks_body = message.version() >= 11;
-  out.body = std::move(message.body());
+  out.body = std::move(impl_->body);
   impl_->restart();
   return out;
 }

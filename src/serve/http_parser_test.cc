@@ -57,6 +57,20 @@ TEST(HttpParser, ChunkedBodies) {
   EXPECT_EQ(parser.take().body, "hello world");
 }
 
+TEST(HttpParser, ChunksWithExtensionsAndTrailersInAnyCut) {
+  const std::string bytes =
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0006 \r\n world\r\n0\r\nX: "
+      "y\r\n\r\n";
+  for (size_t step = 1; step < bytes.size(); ++step) {
+    HttpParser parser({});
+    auto state = HttpParser::State::kNeedMore;
+    for (size_t at = 0; at < bytes.size(); at += step) state = parser.feed(bytes.substr(at, step));
+    ASSERT_EQ(state, HttpParser::State::kDone) << step;
+    EXPECT_EQ(parser.take().body, "hello world");
+    EXPECT_TRUE(parser.idle());
+  }
+}
+
 int fault_of(const std::string& bytes, HttpLimits limits = {}) {
   HttpParser parser(limits);
   for (size_t at = 0; at < bytes.size(); at += 1000) {
@@ -73,6 +87,13 @@ TEST(HttpParser, LimitsAndNonsense) {
       413);
   EXPECT_EQ(fault_of("GET / HTTP/1.1\r\nX: " + std::string(2000, 'x') + "\r\n\r\n", small), 431);
   EXPECT_EQ(fault_of("GET / HTTP/1.1\r\nX: " + std::string(2000, 'x'), small), 431);
+  const std::string chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const char* body : {"x\r\n", "-1\r\n", "\r\n", "5\r\nhelloXX", "ffffffffffffffffff\r\n", "0x5\r\n"})
+    EXPECT_EQ(fault_of(chunked + body), 400) << body;
+  EXPECT_EQ(fault_of(chunked + "ffffffffffffffff\r\n"), 413);
+  EXPECT_EQ(fault_of(chunked + std::string(2000, '1')), 400);
+  EXPECT_EQ(fault_of(chunked + "0\r\nX: " + std::string(2000, 'y'), small), 431);
+  EXPECT_EQ(fault_of(chunked + "0\r\nabc\r\r\n"), 0);  // stopped Boost's own parser by an assertion
   EXPECT_EQ(fault_of("nonsense\r\n\r\n"), 400);
   EXPECT_EQ(fault_of("GET / HTTP/9.9\r\n\r\n"), 400);
   EXPECT_EQ(fault_of("GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n"), 400);
