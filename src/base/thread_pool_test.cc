@@ -28,9 +28,10 @@ TEST(ThreadPool, EveryTaskRunsOnce) {
 
 TEST(ThreadPool, ManyShortRunsSeeEachOthersResults) {
   ThreadPool pool;
-  std::vector<int64_t> values(16, 0);
+  std::vector<int64_t> values(16, 0), next(16, 0);
   for (int run = 0; run < 20000; ++run) {
-    pool.run(16, 3, [&](int64_t i) { values[i] += values[(i + 1) % 16] >= 0 ? i : -1000000; });
+    pool.run(16, 3, [&](int64_t i) { next[i] = values[i] + (values[(i + 1) % 16] >= 0 ? i : -1000000); });
+    values.swap(next);
   }
   for (int64_t i = 0; i < 16; ++i) EXPECT_EQ(values[i], 20000 * i);
 }
