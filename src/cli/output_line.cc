@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/kv_totals.h"
 #include "text/stop_strings.h"
 
 namespace throughline {
@@ -35,19 +36,10 @@ Json chunks_of(const Trace& trace) {
 }
 
 Json kv_of(const SampleResult& result, const OutputContext& context) {
-  CacheStats total;
-  for (const auto& [stats, records] : result.kv) {
-    total.peak_tokens = std::max(total.peak_tokens, stats.peak_tokens);
-    total.final_tokens = stats.final_tokens;
-    total.attended_sum += stats.attended_sum;
-    total.decode_steps += stats.decode_steps;
-    total.compressions += stats.compressions;
-    total.evicted_tokens += stats.evicted_tokens;
-  }
-  const double steps = static_cast<double>(std::max<int64_t>(1, total.decode_steps));
+  const CacheStats total = kv_totals(result.kv);
   Json out = {{"method", context.policy != nullptr ? context.policy->spec().method : "full"},
               {"peak_tokens", total.peak_tokens},
-              {"mean_tokens", static_cast<double>(total.attended_sum) / steps},
+              {"mean_tokens", mean_kv_tokens(total)},
               {"final_tokens", total.final_tokens},
               {"compressions", total.compressions},
               {"evicted_tokens", total.evicted_tokens}};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/kv_totals.h"
 #include "text/utf8.h"
 
 namespace throughline::serve {
@@ -47,20 +48,11 @@ Json ranges_of(const std::vector<int32_t>& ascending) {
 }
 
 Json kv_json(const SampleResult& result, const AnswerContext& context) {
-  CacheStats total;
-  for (const auto& [stats, records] : result.kv) {
-    total.peak_tokens = std::max(total.peak_tokens, stats.peak_tokens);
-    total.final_tokens = stats.final_tokens;
-    total.attended_sum += stats.attended_sum;
-    total.decode_steps += stats.decode_steps;
-    total.compressions += stats.compressions;
-    total.evicted_tokens += stats.evicted_tokens;
-  }
-  const double steps = static_cast<double>(std::max<int64_t>(1, total.decode_steps));
+  const CacheStats total = kv_totals(result.kv);
   return {{"method", context.policy ? context.policy->spec().method : "full"},
           {"spec", context.kv_spec},
           {"peak_tokens", total.peak_tokens},
-          {"mean_tokens", static_cast<double>(total.attended_sum) / steps},
+          {"mean_tokens", mean_kv_tokens(total)},
           {"final_tokens", total.final_tokens},
           {"evicted_tokens", total.evicted_tokens},
           {"compressions", total.compressions}};
