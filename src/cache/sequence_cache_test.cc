@@ -232,6 +232,79 @@ TEST(SequenceCache, ParkingGoesOnWhereItStopped) {
   }
 }
 
+// Memory pressure: a budget lowered at some step keeps what the smaller budget would have kept there, and goes on as
+// it.
+TEST(SequenceCache, ALoweredBudgetIsTheSmallerBudgetFromThenOn) {
+  struct Case {
+    std::string spec, rest;
+    bool goes_on_alike = true;
+  };
+  const Case cases[] = {{"snapkv", "interval=10,window=4,protect=first:2"},
+                        {"snapkv", "form=2,interval=10,window=4,kernel=3"},
+                        {"rkv", "interval=10,window=4"},
+                        {"random", "interval=10,window=4,protect=none", false},  // draws are numbered by own events
+                        {"recency", "protect=none"},
+                        {"h2o", "recent=5,protect=none"},
+                        {"tova", "protect=first:1"},
+                        {"streaming", "sinks=2,protect=none"},
+                        {"streaming", "sinks=2,rotate=cache,protect=none"},
+                        {"rpc", "interval=5,ratio=1,window=5,kernel=3"}};
+  for (const auto& [method, rest, goes_on_alike] : cases) {
+    SCOPED_TRACE(method + ":" + rest);
+    Shape shape = shapes()[1];
+    shape.prompt = 3;
+    shape.page_tokens = 4;
+    auto pool = make_pool(shape);
+    const auto wide = policy_of(method + ":budget=500,min_budget=12," + rest);
+    const auto tight = policy_of(method + ":budget=12," + rest);
+    EXPECT_EQ(wide->least_budget(), 12);
+    EXPECT_EQ(tight->least_budget(), 0);
+    Subject a(shape, pool.get(), wide.get()), b(shape, pool.get(), tight.get()), c(shape, pool.get(), wide.get());
+    a.prefill();
+    b.prefill();
+    EXPECT_EQ(a.cache.pages_to_gain(12), 0);  // nothing was sampled yet
+    for (int step = 1; step <= 10; ++step) {
+      a.feed({TokenKind::kSampled});
+      b.feed({TokenKind::kSampled});
+      EXPECT_EQ(b.cache.due(), step == 10);
+    }
+    ASSERT_EQ(a.cache.pages_to_gain(12), 1);
+    const int64_t used = pool->used_pages();
+    a.random.counter = 10;  // as b's event has it
+    a.cache.lower_budget(12, a.random);
+    EXPECT_EQ(pool->used_pages(), used - 1);
+    EXPECT_EQ(a.cache.pages_to_gain(12), 0);
+    EXPECT_TRUE(b.event_if_due());
+    expect_same_cache(a, b);
+    EXPECT_EQ(a.cache.records()[0].lowered_to, 12);
+    EXPECT_EQ(a.cache.stats().lowered, 1);
+    for (int step = 11; step <= 40; ++step) {
+      const auto x = a.feed({TokenKind::kSampled}), y = b.feed({TokenKind::kSampled});
+      a.event_if_due();
+      b.event_if_due();
+      ASSERT_TRUE(same(x, y) || !goes_on_alike) << step;
+      EXPECT_LE(a.cache.cached_tokens(), 12 + 10);
+    }
+    if (goes_on_alike) expect_same_cache(a, b);
+    EXPECT_EQ(a.cache.stats().lowest_budget, 12);
+
+    c.prefill();
+    size_t next = 0;
+    for (int step = 1; step <= 40; ++step) {
+      c.feed({TokenKind::kSampled});
+      while (next < a.cache.records().size() && a.cache.records()[next].tokens == c.cache.next_position())
+        c.cache.replay(a.cache.records()[next++]);
+    }
+    expect_same_cache(a, c);
+    for (int step = 0; step < 20; ++step) {  // the limit came back with the record
+      ASSERT_TRUE(same(a.feed({TokenKind::kSampled}), c.feed({TokenKind::kSampled})));
+      ASSERT_EQ(a.event_if_due(), c.event_if_due());
+    }
+    expect_same_cache(a, c);
+  }
+  EXPECT_FALSE(make_policy(parse_spec("tova:budget=10,min_budget=11", policy_infos(), "kv").value(), "kv").ok());
+}
+
 TEST(SequenceCache, SharedPagesAreCopiedBeforeTheyAreWritten) {
   for (const std::string& spec : small_policies()) {
     SCOPED_TRACE(spec);

@@ -42,6 +42,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
     TL_TRY(engine.kv_memory_bytes, parse_size(options.kv_memory, "--kv-memory"));
     if (engine.kv_memory_bytes <= 0) return Error{"must be more than 0", "--kv-memory", ""};
   }
+  engine.turn_tokens = options.turn_tokens;
   TL_TRY(engine.park_memory_bytes, parse_size(options.park_memory, "--park-memory"));
   engine.batch_max = options.batch_max;
   engine.max_context = options.max_context;

@@ -20,6 +20,7 @@ struct ModelOptions {
   std::string park_memory = "0";
   int64_t batch_max = 64;
   int64_t max_context = 0;
+  int64_t turn_tokens = 1024;  // serve's flag
   bool exact = false;
 
   void add_to(CLI::App& app);

@@ -144,6 +144,7 @@ Result<std::shared_ptr<const Job>> Engine::State::make_job(Request request, cons
     return Error{"must be at least 1", where + ": max_tokens", ""};
   if (request.prompt_logprobs > config.vocab || request.prompt_logprobs < -1)
     return Error{"must be 0 up to the vocabulary's size", where + ": prompt_logprobs", ""};
+  if (!(request.weight > 0 && request.weight <= 1e6)) return Error{"must be over 0", where + ": weight", ""};
   if (request.samples < 1 || request.samples > 1024) return Error{"must be 1 to 1024", where + ": n", ""};
   if (!request.sampling.stop.empty() && tokenizer == nullptr) {
     return Error{"stop strings need a tokenizer", where + ": stop",
@@ -376,6 +377,7 @@ EngineStats Engine::stats() const {
   }
   out.used_pages = state_->pool->used_pages();
   out.shared_prefix_pages = state_->prefixes->reclaimable_pages();
+  out.budgets_lowered = state_->scheduler->lowered;
   out.preemptions_parked = state_->scheduler->parked;
   out.preemptions_replayed = state_->scheduler->replayed;
   out.prefix_hit_tokens = state_->scheduler->prefix_hit_tokens;
