@@ -121,7 +121,7 @@ struct Bench {
       cache->reserve(1);
       sequences.push_back({cache.get(), {TokenKind::kSampled}});
     }
-    StepAttention attention(std::move(sequences), decoder.rope(), decoder.attention_scale());
+    StepAttention attention(std::move(sequences), decoder.rope(), decoder.attention_scale(), ops::NumericMode::kFast);
     const at::Tensor hidden = decoder.forward(ids, attention, ops::NumericMode::kFast);
     const at::Tensor next = at::argmax(decoder.logits(hidden, ops::NumericMode::kFast), -1);
     for (const auto& cache : caches) cache->commit(std::vector<TokenKind>{TokenKind::kSampled});
@@ -259,7 +259,7 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
       const int64_t rows = std::min(settings.slice_tokens, bench_case.depth - begin);
       const std::vector<TokenKind> kinds(rows, TokenKind::kPrompt);
       cache.reserve(rows);
-      StepAttention attention({{&cache, kinds}}, decoder.rope(), decoder.attention_scale());
+      StepAttention attention({{&cache, kinds}}, decoder.rope(), decoder.attention_scale(), ops::NumericMode::kFast);
       const at::Tensor hidden = decoder.forward(ids.narrow(0, begin, rows), attention, ops::NumericMode::kFast);
       cache.commit(kinds);
       if (begin + rows == bench_case.depth) decoder.logits(hidden.narrow(0, rows - 1, 1), ops::NumericMode::kFast);

@@ -12,12 +12,13 @@
 namespace throughline::ops {
 namespace {
 
-at::Tensor own_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return linears(x, {{weight.contiguous(), bias.defined() ? bias.contiguous() : bias}}).front();
+at::Tensor own_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                      NumericMode mode = NumericMode::kExact) {
+  return linears(x, {{weight.contiguous(), bias.defined() ? bias.contiguous() : bias}}, mode).front();
 }
 
 at::Tensor fast_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (fused_products(x, NumericMode::kFast)) return own_linear(x, weight, bias);
+  if (fused_products(x, NumericMode::kFast)) return own_linear(x, weight, bias, NumericMode::kFast);
   at::Tensor y = matmul_nt(x, weight);
   if (bias.defined()) y.add_(bias);
   return y;
