@@ -26,6 +26,12 @@ import time
 
 from client import ROOT, Server
 
+PAGE = """# The server under load
+
+Made by `tests/server/load.py markdown docs/results/server-*.json`; the JSON files by the command above each table, with `--json`.
+TTFT: time to the first token, ITL: between two arrivals of tokens, both at the client. *Engine alone*: `throughline generate` on the same requests;
+*overhead*: what the server needs more for a token, by wall time; CPU time of both processes beside it. The client runs on the same machine.
+"""
 BINARY = os.environ.get("THROUGHLINE_BINARY") or str(ROOT / "build/release/throughline")
 
 
@@ -179,8 +185,9 @@ class Thinkers:
             thread.start()
 
     def read(self, connection):
-        while part := connection.recv(1 << 16):
-            self.tokens += part.count(b'"finish_reason":null')
+        with contextlib.suppress(OSError):  # when it is closed under it
+            while part := connection.recv(1 << 16):
+                self.tokens += part.count(b'"finish_reason":null')
 
     def close(self):
         for connection in self.connections:
@@ -250,6 +257,7 @@ def main():
     common.add_argument("--threads", default="1")
     common.add_argument("--kv-memory", default="256M")
     common.add_argument("--json")
+    common.add_argument("--note", help="goes into the page, of the machine's state, say")
     streams = commands.add_parser("streams", parents=[common])
     streams.add_argument("--streams", default="1,8,32,128")
     streams.add_argument("--tokens", type=int, default=200)
@@ -267,9 +275,10 @@ def main():
     options = parser.parse_args()
     show = {"streams": show_streams, "beside": show_beside}
     if options.command == "markdown":
+        print(PAGE)
         for name in options.files:
             saved = json.loads(pathlib.Path(name).read_text())
-            print(f"`{saved['call']}`\n")
+            print(f"`{saved['call']}` ({saved['version']}, {saved['cores']} cores{', ' + saved['note'] if saved.get('note') else ''})\n")
             show[saved["command"]](saved["rows"])
             print()
         return
@@ -277,10 +286,10 @@ def main():
     if options.json:
         version = re.sub(r"\s+", " ", subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout).strip()
         call = "tests/server/load.py " + options.command + "".join(f" --{k.replace('_', '-')} {v}" for k, v in vars(options).items()
-                                                                  if k not in ("command", "json") and v is not None)
+                                                                  if k not in ("command", "json", "note") and v is not None)
         call = call.replace(str(ROOT) + "/", "")
         pathlib.Path(options.json).write_text(json.dumps({"command": options.command, "call": call, "version": version, "cores": os.cpu_count(),
-                                                          "machine": platform.machine(), "rows": rows}, indent=1) + "\n")
+                                                          "machine": platform.machine(), "note": options.note, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
