@@ -268,8 +268,8 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
   }
   std::vector<std::vector<TokenKind>> kinds;
   for (const auto& sequence : sequences) kinds.push_back(sequence.kinds);
-  StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale());
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
+  StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale(), mode);
   at::Tensor hidden = weights.forward(to_tensor(ids, at::kCPU), attention, mode);
   for (size_t i = 0; i < slices.size(); ++i) slices[i].sample->cache->commit(kinds[i]);
   return hidden;
