@@ -26,6 +26,12 @@ import time
 
 from client import ROOT, Server
 
+PAGE = """# The server under load
+
+Made by `tests/server/load.py markdown docs/results/server-*.json`; the JSON files by the command above each table, with `--json`.
+TTFT: time to the first token, ITL: between two arrivals of tokens, both at the client. *Engine alone*: `throughline generate` on the same requests;
+*overhead*: what the server needs more for a token, by wall time; CPU time of both processes beside it. The client runs on the same machine.
+"""
 BINARY = os.environ.get("THROUGHLINE_BINARY") or str(ROOT / "build/release/throughline")
 
 
@@ -73,14 +79,22 @@ def run_streams(address, streams, body):
     return seconds, [s["at"][0] - began for s in states], [b - a for s in states for a, b in zip(s["at"], s["at"][1:])]
 
 
+def cpu_seconds(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def engine_alone(model, streams, body, flags):
-    """Seconds that `throughline generate` takes for the same requests, from the first one's start to the last one's end."""
+    """What `throughline generate` takes for the same requests: seconds from the first one's start to the last one's end, CPU seconds of the process."""
     with tempfile.TemporaryDirectory() as folder:
         lines, out = pathlib.Path(folder) / "in.jsonl", pathlib.Path(folder) / "out.jsonl"
         fields = {k: body[k] for k in ("prompt", "max_tokens", "temperature", "ignore_eos")}
         lines.write_text("".join(json.dumps({"id": i, "seed": i, **fields}) + "\n" for i in range(streams)))
+        before = os.times()
         subprocess.run([BINARY, "generate", "--model", model, "--input", lines, "--output", out, *flags], check=True, stderr=subprocess.DEVNULL)
-        return max(sum(json.loads(line)["timing"].values()) for line in open(out))
+        after = os.times()
+        cpu = after.children_user + after.children_system - before.children_user - before.children_system
+        return max(sum(json.loads(line)["timing"].values()) for line in open(out)), cpu
 
 
 @contextlib.contextmanager
@@ -120,15 +134,21 @@ def measure_streams(options):
     warm = {**body, "max_tokens": 8}
     for streams in counts:
         server = Server(options.model, *flags, "--log-level", "warn")
-        runs, alone = [], []
+        runs, alone, cpu = [], [], []
         run_streams(("127.0.0.1", server.port), 1, warm)
+        start_cpu = engine_alone(options.model, 1, {**body, "max_tokens": 1}, flags)[1]
         for _ in range(options.repeat):  # turn by turn, so that the machine's moods meet both
+            before = cpu_seconds(server.process)
             runs.append(run_streams(("127.0.0.1", server.port), streams, body))
+            cpu.append(cpu_seconds(server.process) - before)
             alone.append(engine_alone(options.model, streams, body, flags))
         server.stop()
+        tokens = streams * options.tokens
         row = figures("throughline", streams, options.tokens, runs)
-        row["engine_tokens_per_s"] = round(streams * options.tokens / min(alone), 1)
+        row["engine_tokens_per_s"] = round(tokens / min(seconds for seconds, _ in alone), 1)
         row["overhead"] = round(row["engine_tokens_per_s"] / row["tokens_per_s"] - 1, 4)
+        row["cpu_us_per_token"] = round(min(cpu) / tokens * 1e6, 1)
+        row["engine_cpu_us_per_token"] = round((min(seconds for _, seconds in alone) - start_cpu) / tokens * 1e6, 1)
         rows.append(row)
         show_streams([row], header=len(rows) == 1)
         if not options.llama_server:
@@ -142,12 +162,15 @@ def measure_streams(options):
 
 def show_streams(rows, header=True):
     if header:
-        print("| server | streams | req/s | tok/s | engine alone tok/s | overhead a token | TTFT p50 / p95 / p99 ms | ITL p50 / p95 / p99 ms |\n"
-              "|---|---:|---:|---:|---:|---:|---:|---:|")
+        print("| server | streams | req/s | tok/s | engine alone tok/s | overhead | CPU us a token: server / engine | TTFT p50 / p95 / p99 ms | ITL p50 / p95 / p99 ms |\n"
+              "|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
-        engine, over = ("", "") if "overhead" not in row else (f"{row['engine_tokens_per_s']:.0f}", f"{row['overhead']:.1%}".replace("%", " %"))
+        engine = over = cpu = ""
+        if "overhead" in row:
+            engine, over = f"{row['engine_tokens_per_s']:.0f}", f"{row['overhead']:.1%}".replace("%", " %")
+            cpu = f"{row['cpu_us_per_token']:.0f} / {row['engine_cpu_us_per_token']:.0f}"
         ttft, itl = (" / ".join(f"{v:.1f}" if v is not None else "-" for v in row[k].values()) for k in ("ttft_ms", "itl_ms"))
-        print(f"| {row['server']} | {row['streams']} | {row['requests_per_s']:.2f} | {row['tokens_per_s']:.0f} | {engine} | {over} | {ttft} | {itl} |", flush=True)
+        print(f"| {row['server']} | {row['streams']} | {row['requests_per_s']:.2f} | {row['tokens_per_s']:.0f} | {engine} | {over} | {cpu} | {ttft} | {itl} |", flush=True)
 
 
 class Thinkers:
@@ -162,8 +185,9 @@ class Thinkers:
             thread.start()
 
     def read(self, connection):
-        while part := connection.recv(1 << 16):
-            self.tokens += part.count(b'"finish_reason":null')
+        with contextlib.suppress(OSError):  # when it is closed under it
+            while part := connection.recv(1 << 16):
+                self.tokens += part.count(b'"finish_reason":null')
 
     def close(self):
         for connection in self.connections:
@@ -233,6 +257,7 @@ def main():
     common.add_argument("--threads", default="1")
     common.add_argument("--kv-memory", default="256M")
     common.add_argument("--json")
+    common.add_argument("--note", help="goes into the page, of the machine's state, say")
     streams = commands.add_parser("streams", parents=[common])
     streams.add_argument("--streams", default="1,8,32,128")
     streams.add_argument("--tokens", type=int, default=200)
@@ -250,9 +275,10 @@ def main():
     options = parser.parse_args()
     show = {"streams": show_streams, "beside": show_beside}
     if options.command == "markdown":
+        print(PAGE)
         for name in options.files:
             saved = json.loads(pathlib.Path(name).read_text())
-            print(f"`{saved['call']}`\n")
+            print(f"`{saved['call']}` ({saved['version']}, {saved['cores']} cores{', ' + saved['note'] if saved.get('note') else ''})\n")
             show[saved["command"]](saved["rows"])
             print()
         return
@@ -260,10 +286,10 @@ def main():
     if options.json:
         version = re.sub(r"\s+", " ", subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout).strip()
         call = "tests/server/load.py " + options.command + "".join(f" --{k.replace('_', '-')} {v}" for k, v in vars(options).items()
-                                                                  if k not in ("command", "json") and v is not None)
+                                                                  if k not in ("command", "json", "note") and v is not None)
         call = call.replace(str(ROOT) + "/", "")
         pathlib.Path(options.json).write_text(json.dumps({"command": options.command, "call": call, "version": version, "cores": os.cpu_count(),
-                                                          "machine": platform.machine(), "rows": rows}, indent=1) + "\n")
+                                                          "machine": platform.machine(), "note": options.note, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
