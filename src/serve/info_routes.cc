@@ -188,6 +188,10 @@ HttpResponse Service::metrics_text() const {
   total("throughline_prefix_cache_hits_total", "Prompt tokens found there.", engine.prefix_hit_tokens);
   total("throughline_preemptions_total", "Samples that gave way for memory.",
         engine.preemptions_parked + engine.preemptions_replayed);
+  total("vllm:spec_decode_num_drafts_total", "Times a sample fed drafts (--speculate).", engine.drafts);
+  total("vllm:spec_decode_num_draft_tokens_total", "Tokens fed before they were sampled.", engine.draft_tokens);
+  total("vllm:spec_decode_num_accepted_tokens_total", "Of these, those that then were sampled.",
+        engine.accepted_tokens);
   total("throughline_engine_steps_total", "Steps of the engine.", engine.steps);
   metrics_.write(out);
   return {.status = 200, .content_type = "text/plain; version=0.0.4; charset=utf-8", .body = out, .headers = {}};
