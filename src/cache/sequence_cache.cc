@@ -88,17 +88,16 @@ at::Tensor SequenceCache::State::sums_for(int64_t layer, int64_t length) {
 }
 
 void SequenceCache::State::keep_queries(int64_t layer, const at::Tensor& q, const std::vector<TokenKind>& kinds) {
-  const int64_t window = needs.query_window;
-  if (window == 0) return;
+  if (needs.query_window == 0) return;
   const int64_t sampled = std::count(kinds.begin(), kinds.end(), TokenKind::kSampled);
   if (sampled == 0) return;
-  if (!book.ring.defined()) book.ring = at::zeros({layers(), window, q_heads, pool->shape().head_dim}, at::kFloat);
+  if (!book.ring.defined()) book.ring = at::zeros({layers(), ring_rows(), q_heads, pool->shape().head_dim}, at::kFloat);
   int64_t step = book.decoded;
   for (size_t row = 0; row < kinds.size(); ++row) {
     if (kinds[row] != TokenKind::kSampled) continue;
     ++step;
-    if (step > book.decoded + sampled - window)
-      book.ring[layer][(step - 1) % window].copy_(q[static_cast<int64_t>(row)]);
+    if (step > book.decoded + sampled - ring_rows())
+      book.ring[layer][(step - 1) % ring_rows()].copy_(q[static_cast<int64_t>(row)]);
   }
 }
 
@@ -182,6 +181,24 @@ void SequenceCache::commit(std::span<const TokenKind> kinds) {
   b.stats.peak_tokens = std::max(b.stats.peak_tokens, b.cached);
   b.stats.final_tokens = b.cached;
   if (!due()) s.release_spare();
+}
+
+void SequenceCache::release_uncommitted() {
+  State& s = *state_;
+  const int64_t used = pages_for(s.book.cached, s.page_tokens());
+  while (static_cast<int64_t>(s.pages.size()) > used) {
+    s.pool->release(s.pages.back());
+    s.pages.pop_back();
+  }
+  s.release_spare();
+}
+
+int64_t SequenceCache::rows_to_event(int64_t limit) const {
+  const State& s = *state_;
+  for (int64_t rows = 1; s.policy != nullptr && rows < limit; ++rows) {
+    if (s.policy->event_due(s.clock_after(rows, rows))) return rows;
+  }
+  return limit;
 }
 
 bool SequenceCache::due() const {

@@ -3,6 +3,7 @@
 // Logical position (what RoPE used, the true count of tokens) is apart from the physical slot. Lengths are equal over
 // layers and heads, kept sets are not. Order of calls for one step of `rows` tokens:
 //   reserve(rows) -> the forward pass (StepAttention appends and observes) -> commit(kinds) -> compress() if due().
+// Sampled rows at the end that turn out wrong (rejected drafts) are simply not committed: nothing remembers them.
 // Events, peak/mean/final tokens: as shared/POLICIES.md, "Time and counting". Positions and `decoded` restart with each
 // chunk: a chunk is one SequenceCache. Not thread-safe.
 #pragma once
@@ -17,6 +18,8 @@
 #include "cache/policy.h"
 
 namespace throughline {
+
+constexpr int64_t kMaxUncommittedRows = 16;  // of a step; more would overwrite queries that an event still wants
 
 // What a token is to the policy: only kSampled counts as decoded, fills the query ring and can trigger an event.
 enum class TokenKind : uint8_t { kPrompt, kSampled, kForced };
@@ -70,8 +73,12 @@ class SequenceCache {
   int64_t pages_needed(int64_t rows) const;
   // Takes them. REQUIRES: pool->free_pages() >= pages_needed(rows).
   void reserve(int64_t rows);
-  // Counts the appended rows. `kinds` has one entry a row.
+  // Counts the appended rows, one entry a row. In parts: after each, due() is asked again. What is appended to must be
+  // the rows of one step: those left out come again in a later step, or never.
   void commit(std::span<const TokenKind> kinds);
+  void release_uncommitted();  // gives back pages that only rows left out have used
+  // Sampled rows until one after which an event is due, at most `limit`.
+  int64_t rows_to_event(int64_t limit) const;
 
   bool due() const;  // after commit(): the last row was sampled and the policy says so
   // Runs the event in all layers: scores, selects, records, compacts, returns pages. REQUIRES: due().

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <optional>
 
@@ -433,6 +434,54 @@ TEST(SequenceCache, MixedBatchIsLikeEachAlone) {
     }
   }
   for (size_t i = 0; i < batch.size(); ++i) expect_same_cache(batch[i], alone[i]);
+}
+
+// Rows that are never committed (rejected drafts) leave no trace: outputs, events and sets are those of feeding one by
+// one, whatever else was appended behind.
+TEST(SequenceCache, UncommittedRowsLeaveNothing) {
+  for (const std::string& spec : small_policies()) {
+    const auto policy = policy_of(spec);
+    if (policy && (policy->needs().step_attention || policy->needs().attention_sums)) continue;
+    Shape shape = shapes()[1];
+    auto pools = std::make_pair(make_pool(shape), make_pool(shape));
+    Subject plain(shape, pools.first.get(), policy.get()), drafting(shape, pools.second.get(), policy.get());
+    plain.prefill();
+    drafting.prefill();
+    CounterStream stream(5, 0, RngPurpose::kTest);
+    int64_t events = 0;
+    while (plain.cache.decoded() < 120) {
+      SequenceCache& cache = drafting.cache;
+      const int64_t rows = cache.rows_to_event(stream.integer(1, 1 + kMaxUncommittedRows));
+      const int64_t accepted = stream.integer(1, rows);
+      const int64_t first = cache.next_position();
+      cache.reserve(rows);
+      const std::vector<TokenKind> kinds(rows, TokenKind::kSampled);
+      StepAttention attention({{&cache, kinds}}, frequencies(shape.head_dim), shape.scale());
+      std::vector<at::Tensor> out;
+      for (int64_t layer = 0; layer < shape.layers; ++layer) {
+        // Drafts that turn out wrong are other tokens: their projections are those of positions far away.
+        const auto fed = [&](char what) {
+          return at::cat({projections(shape, what, layer, first, accepted),
+                          projections(shape, what, layer, first + 500, rows - accepted)});
+        };
+        out.push_back(attention.attend(static_cast<int>(layer), fed('q'), fed('k'), fed('v')));
+      }
+      for (int64_t row = 0; row < accepted; ++row) {
+        const auto expected = plain.feed({TokenKind::kSampled});
+        for (int64_t layer = 0; layer < shape.layers; ++layer)
+          ASSERT_TRUE(out[layer].narrow(0, row, 1).equal(expected[layer])) << spec << " at " << first + row;
+        cache.commit(std::array{TokenKind::kSampled});
+        const bool fired = plain.event_if_due();
+        ASSERT_EQ(drafting.event_if_due(), fired) << spec;
+        ASSERT_TRUE(!fired || row == rows - 1) << spec;
+        events += fired ? 1 : 0;
+      }
+      cache.release_uncommitted();
+      ASSERT_EQ(pools.second->used_pages(), pools.first->used_pages());
+    }
+    expect_same_cache(plain, drafting);
+    EXPECT_TRUE(events > 0 || !policy) << spec;
+  }
 }
 
 // ---- invariants under random histories ----

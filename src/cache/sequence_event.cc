@@ -79,7 +79,7 @@ ScoreInputs SequenceCache::State::score_inputs(int64_t layer, const RngKey& rand
     std::vector<at::Tensor> rows;
     for (int64_t step = first; step <= book.decoded; ++step) {
       in.query_steps.push_back(step);
-      rows.push_back(book.ring[layer][(step - 1) % needs.query_window]);
+      rows.push_back(book.ring[layer][(step - 1) % ring_rows()]);
     }
     in.queries = at::stack(rows).cpu();
   }

@@ -33,7 +33,7 @@ struct SequenceBook {
   std::vector<EvictionRecord> records;
   std::vector<TokenSet> sets;    // [layers * sets_per_layer]; empty under `full`
   std::vector<at::Tensor> sums;  // [layers] fp32 [kv_heads, capacity] by slot, if the policy wants them
-  at::Tensor ring;               // fp32 [layers, query_window, q_heads, head_dim]: step n lies in row (n - 1) % R
+  at::Tensor ring;  // fp32 [layers, ring_rows(), q_heads, head_dim]: step n lies in row (n - 1) % ring_rows()
 };
 
 struct SequenceCache::State {
@@ -58,6 +58,8 @@ struct SequenceCache::State {
   int64_t layers() const { return pool->shape().layers; }
   int64_t kv_heads() const { return pool->shape().kv_heads; }
   int64_t page_tokens() const { return pool->shape().page_tokens; }
+  // The window, and room for rows that may not be committed: they must not overwrite what an event before them reads.
+  int64_t ring_rows() const { return needs.query_window + kMaxUncommittedRows; }
   bool shared(int64_t page_index) const { return pool->owners(pages[page_index]) > 1; }
   EventClock clock() const;
   EventClock clock_after(int64_t sampled, int64_t rows) const;

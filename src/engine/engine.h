@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "engine/request.h"
+#include "engine/speculation.h"
 #include "model/decoder.h"
 #include "text/thinking_tags.h"
 #include "text/tokenizer.h"
@@ -29,6 +30,7 @@ struct EngineOptions {
   bool prefix_cache = true;
   double prefix_cache_share = 0.25;  // of the pages that prompts nobody uses any more may keep
   bool exact = false;                // bit-identical whatever the batch (DESIGN 4.4)
+  SpeculationOptions speculation;
 };
 
 struct EngineStats {
@@ -36,6 +38,7 @@ struct EngineStats {
   int64_t pages = 0, used_pages = 0, shared_prefix_pages = 0;
   int64_t budgets_lowered = 0, preemptions_parked = 0, preemptions_replayed = 0;
   int64_t sampled_tokens = 0, prefill_tokens = 0, prefix_hit_tokens = 0, steps = 0;
+  int64_t drafts = 0, draft_tokens = 0, accepted_tokens = 0;  // times a sample had some; ids; of these as sampled
 };
 
 class Engine {

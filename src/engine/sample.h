@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "cache/sequence_cache.h"
+#include "engine/lookup_drafter.h"
 #include "engine/request.h"
+#include "engine/speculation.h"
 #include "text/stop_strings.h"
 #include "text/stream_decoder.h"
 #include "think/trace_runner.h"
@@ -74,6 +76,19 @@ class Sample {
   // sampled.
   bool settle();
 
+  // --- drafts: ids to feed behind the newest one in the same step ---
+  // Makes at most `most`, each likelier than `cost` to be sampled where `options` are adaptive. None while rows are
+  // forced or replayed, nor for samples whose policy or logits depend on more than the ids before.
+  void make_drafts(const SpeculationOptions& options, int64_t most, double cost);
+  std::span<const int32_t> drafts() const { return drafts_; }
+  // Whether the id just sampled is the draft of the next row: then commits that row, whose logits come next, and
+  // settles it. False: the drafts that are left are void.
+  bool accept_draft();
+  int64_t end_drafts();  // at the end of the step: counts them, gives their room back; how many were accepted
+  void void_drafts() { drafts_.clear(); }
+  void forget_lookups() { lookup_.reset(); }  // memory that is rebuilt when wanted
+  int64_t draft_tokens = 0, accepted_tokens = 0;
+
   // --- results ---
   const TokenHistory& history() const { return history_; }
   void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
@@ -95,6 +110,7 @@ class Sample {
   bool per_step_policy() const;
   int64_t smaller_budget() const;  // half of what is cached, not less than the request allows
   RngKey eviction_key() const;
+  bool may_speculate() const;
 
   std::shared_ptr<const Job> job_;
   int64_t index_;
@@ -104,6 +120,15 @@ class Sample {
   WeightVersion weights_;
   TokenHistory history_;
   size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
+
+  struct Lookup {
+    LookupIndex index;
+    DraftOdds odds;
+    size_t chunk = 0, in_chunk = 0;  // ids before this are in the index
+  };
+  std::unique_ptr<Lookup> lookup_;
+  std::vector<int32_t> drafts_;
+  size_t accepted_ = 0;  // of drafts_
 
   std::vector<EvictionRecord> replay_;  // of the dropped cache
   CacheStats replay_stats_;

@@ -68,6 +68,7 @@ void Scheduler::lower_budgets(const std::vector<Slice>& next) {
 
 void Scheduler::give_way(Sample& sample) {
   ++sample.preemptions;
+  sample.forget_lookups();
   const int64_t bytes = static_cast<int64_t>(sample.cache->pages().size()) * pool_->shape().bytes_per_page();
   if (!sample.replaying() && parked_bytes() + bytes <= options_.park_memory_bytes) {
     sample.parked = sample.cache->park();
@@ -260,6 +261,25 @@ std::vector<Slice> Scheduler::plan() {
     slices.push_back({sample, rows});
   }
   return slices;
+}
+
+void Scheduler::add_drafts(const std::vector<Slice>& slices, const RowCost& cost) const {
+  const SpeculationOptions& options = options_.speculation;
+  int64_t left = options.num_speculative_tokens > 0 ? kMostRows : 0;
+  for (const Slice& slice : slices) left -= slice.rows;
+  const double row_cost = cost.of(static_cast<int64_t>(slices.size()));
+  for (const auto& [sample, rows] : slices) {
+    if (left <= 0) return;
+    sample->make_drafts(options, left, row_cost);
+    const auto drafts = static_cast<int64_t>(sample->drafts().size());
+    if (drafts == 0) continue;
+    if (sample->cache->pages_needed(rows + drafts) > pool_->free_pages()) {
+      sample->void_drafts();
+      continue;
+    }
+    sample->cache->reserve(rows + drafts);
+    left -= drafts;
+  }
 }
 
 void Scheduler::use_weights(const WeightVersion& weights) {

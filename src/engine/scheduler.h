@@ -23,7 +23,7 @@ namespace throughline {
 
 struct Slice {
   Sample* sample = nullptr;
-  int64_t rows = 0;
+  int64_t rows = 0;  // the sample's drafts are rows behind these
 };
 
 class Scheduler {
@@ -42,6 +42,8 @@ class Scheduler {
 
   // Admits, makes room, reserves pages: the rows of the next step. Samples that cannot fit are finished with an error.
   std::vector<Slice> plan();
+  // Drafts for those of a plan that decode, as far as rows and free pages go: nobody gives way for a draft.
+  void add_drafts(const std::vector<Slice>& slices, const RowCost& cost) const;
   // To be called when a sample's prompt has been computed: its pages may serve others.
   void offer_prefix(const Sample& sample);
 

@@ -256,7 +256,9 @@ Json final_json(int64_t index, const SampleResult& result, const AnswerContext& 
           {"timing",
            {{"queue_s", result.timing.queue_s},
             {"prefill_s", result.timing.prefill_s},
-            {"decode_s", result.timing.decode_s}}},
+            {"decode_s", result.timing.decode_s},
+            {"draft_tokens", result.draft_tokens},
+            {"accepted_tokens", result.accepted_tokens}}},
           {"priority", context.priority},
           {"preemptions", result.preemptions},
           {"limited_by_kv_memory", context.limited_by_memory},
@@ -269,13 +271,18 @@ Json timings_json(const SampleResult& result) {
   const auto rate = [](int64_t count, double seconds) {
     return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
   };
-  return {{"cache_n", result.prefix_hit_tokens},
-          {"prompt_n", prompt},
-          {"prompt_ms", result.timing.prefill_s * 1e3},
-          {"prompt_per_second", rate(prompt, result.timing.prefill_s)},
-          {"predicted_n", tokens},
-          {"predicted_ms", result.timing.decode_s * 1e3},
-          {"predicted_per_second", rate(tokens, result.timing.decode_s)}};
+  Json out = {{"cache_n", result.prefix_hit_tokens},
+              {"prompt_n", prompt},
+              {"prompt_ms", result.timing.prefill_s * 1e3},
+              {"prompt_per_second", rate(prompt, result.timing.prefill_s)},
+              {"predicted_n", tokens},
+              {"predicted_ms", result.timing.decode_s * 1e3},
+              {"predicted_per_second", rate(tokens, result.timing.decode_s)}};
+  if (result.draft_tokens > 0) {
+    out["draft_n"] = result.draft_tokens;
+    out["draft_n_accepted"] = result.accepted_tokens;
+  }
+  return out;
 }
 
 }  // namespace throughline::serve

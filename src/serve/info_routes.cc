@@ -194,6 +194,10 @@ HttpResponse Service::metrics_text() const {
   pressure.add(static_cast<double>(engine.preemptions_parked), "park");
   pressure.add(static_cast<double>(engine.preemptions_replayed), "recompute");
   pressure.write(out);
+  total("vllm:spec_decode_num_drafts_total", "Times a sample fed drafts (--speculate).", engine.drafts);
+  total("vllm:spec_decode_num_draft_tokens_total", "Tokens fed before they were sampled.", engine.draft_tokens);
+  total("vllm:spec_decode_num_accepted_tokens_total", "Of these, those that then were sampled.",
+        engine.accepted_tokens);
   total("throughline_engine_steps_total", "Steps of the engine.", engine.steps);
   metrics_.write(out);
   return {.status = 200, .content_type = "text/plain; version=0.0.4; charset=utf-8", .body = out, .headers = {}};
