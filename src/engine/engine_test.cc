@@ -263,8 +263,11 @@ TEST_F(EngineTest, ALoneOneWithALeastBudgetNeverRunsOutOfMemory) {
 
 TEST_F(EngineTest, TurnsAreSharedByWeight) {
   // One place, so each step is one token of one of them.
-  const auto engine = model_.engine(
-      {.kv_memory_bytes = model_.kv_bytes(4096), .park_memory_bytes = 1 << 30, .batch_max = 1, .turn_tokens = 16});
+  const auto engine = model_.engine({.kv_memory_bytes = model_.kv_bytes(4096),
+                                     .park_memory_bytes = 1 << 30,
+                                     .batch_max = 1,
+                                     .turn_tokens = 16,
+                                     .speculation = {.num_speculative_tokens = 0}});
   std::vector<int64_t> said(3);
   for (int i = 0; i < 3; ++i) {
     Request one = request(10 + i, 300);
@@ -291,8 +294,11 @@ TEST_F(EngineTest, ShortOnesWaitForAnEighthOfATurnAndStarveNobody) {
   // One place, held by a thinker; short requests one after the other, each so many steps after the one before.
   constexpr int64_t kTurn = 64, kSteps = 600;
   for (const int64_t pause : {50, 0}) {
-    const auto engine = model_.engine(
-        {.kv_memory_bytes = model_.kv_bytes(4096), .park_memory_bytes = 1 << 30, .batch_max = 1, .turn_tokens = kTurn});
+    const auto engine = model_.engine({.kv_memory_bytes = model_.kv_bytes(4096),
+                                       .park_memory_bytes = 1 << 30,
+                                       .batch_max = 1,
+                                       .turn_tokens = kTurn,
+                                       .speculation = {.num_speculative_tokens = 0}});
     int64_t thought = 0, step = 0, began = 0, next = 0;
     Request thinker = request(10, 10000, "full", "delethink:chunk=100,carry=20,head=4,max_chunks=100");
     thinker.on_progress = [&](const SampleProgress& progress) { thought = progress.tokens; };
