@@ -415,6 +415,7 @@ EngineStats Engine::stats() const {
   out.used_pages = state_->pool->used_pages();
   out.shared_prefix_pages = state_->prefixes->reclaimable_pages();
   out.budgets_lowered = state_->scheduler->lowered;
+  out.turns = state_->scheduler->turns;
   out.preemptions_parked = state_->scheduler->parked;
   out.preemptions_replayed = state_->scheduler->replayed;
   out.prefix_hit_tokens = state_->scheduler->prefix_hit_tokens;

@@ -36,7 +36,8 @@ struct EngineOptions {
 struct EngineStats {
   int64_t waiting = 0, running = 0;
   int64_t pages = 0, used_pages = 0, shared_prefix_pages = 0;
-  int64_t budgets_lowered = 0, preemptions_parked = 0, preemptions_replayed = 0;
+  int64_t budgets_lowered = 0, preemptions_parked = 0, preemptions_replayed = 0;  // for memory
+  int64_t turns = 0;                                                              // parked for another's turn
   int64_t sampled_tokens = 0, prefill_tokens = 0, prefix_hit_tokens = 0, steps = 0;
   int64_t drafts = 0, draft_tokens = 0, accepted_tokens = 0;  // times a sample had some; ids; of these as sampled
 };

@@ -201,6 +201,7 @@ void Scheduler::change_places() {
     const int64_t bytes = static_cast<int64_t>(sample.cache->pages().size()) * page_bytes;
     if (parked_bytes() + bytes > options_.park_memory_bytes) continue;
     give_way(sample);
+    --parked;  // not for memory
     ++turns;
     return;
   }

@@ -188,6 +188,7 @@ HttpResponse Service::metrics_text() const {
   total("throughline_prefix_cache_hits_total", "Prompt tokens found there.", engine.prefix_hit_tokens);
   total("throughline_preemptions_total", "Samples that gave way for memory.",
         engine.preemptions_parked + engine.preemptions_replayed);
+  total("throughline_turns_total", "Samples parked for another's turn.", engine.turns);
   Counter pressure("throughline_kv_pressure_total", "What memory pressure led to, by its stages in their order.",
                    "stage");
   pressure.add(static_cast<double>(engine.budgets_lowered), "budget");
