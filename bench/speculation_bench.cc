@@ -1,0 +1,145 @@
+// What lookup speculation gains where text repeats itself, and costs where it does not: tokens a second of one engine
+// with --speculate off, auto and 16, run in turn.
+//
+//   ninja -C build/release speculation_bench
+//   GOMP_SPINCOUNT=3000 ./build/release/speculation_bench MODEL [--tokens 64] [--reps 5] [--threads 2] [--batch 1]
+//
+// What is sampled is steered by logit bias, so any weights do: `one`: one id over and over, every draft is right;
+// `nine in ten`: of two ids one comes nine times in ten; `coin`: two ids, evenly: there is always a match, and it is
+// right half of the time; `eight`: of eight ids, evenly; `free`: the model's own distribution at temperature 1.
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/rng.h"
+#include "base/stopwatch.h"
+#include "engine/engine.h"
+
+namespace {
+
+using namespace throughline;
+
+struct Options {
+  std::string model;
+  int64_t tokens = 64, reps = 5, threads = 2, batch = 1;
+};
+
+struct Text {
+  const char* name;
+  std::vector<double> chances;  // of the first ids; empty: the model's own
+};
+
+const Text kTexts[] = {{"one", {1}},
+                       {"nine in ten", {0.9, 0.1}},
+                       {"coin", {0.5, 0.5}},
+                       {"eight", std::vector<double>(8, 0.125)},
+                       {"free", {}}};
+constexpr const char* kWays[] = {"off", "auto", "16"};
+
+struct Way {
+  std::unique_ptr<Engine> engine;
+  std::vector<double> rates;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// The bias outweighs the model by far, but for its logits of these few ids: they are pressed together by temperature.
+Request request_of(const Text& text, const Options& options, uint64_t seed) {
+  constexpr double kPress = 50;
+  Request request;
+  CounterStream stream(7, 0, RngPurpose::kTest);
+  for (int i = 0; i < 32; ++i) request.prompt_ids.push_back(static_cast<int32_t>(stream.integer(0, 200)));
+  request.max_tokens = options.tokens;
+  request.sampling.ignore_eos = true;
+  request.sampling.seed = seed;
+  if (text.chances.empty()) return request;
+  request.sampling.temperature = kPress;
+  request.sampling.top_k = static_cast<int64_t>(text.chances.size());
+  for (size_t i = 0; i < text.chances.size(); ++i)
+    request.sampling.logit_bias[static_cast<int32_t>(100 + i)] = 1000 + kPress * std::log(text.chances[i]);
+  return request;
+}
+
+// Decoding alone: from the first token on.
+double tokens_per_second(Engine& engine, const Text& text, const Options& options, uint64_t seed) {
+  int64_t tokens = 0, first = 0;
+  std::optional<Stopwatch> watch;
+  for (int64_t i = 0; i < options.batch; ++i) {
+    Request request = request_of(text, options, seed * 100 + static_cast<uint64_t>(i));
+    const auto ticket = engine.submit(std::move(request), "bench");
+    TL_CHECK(ticket.ok(), "the request is good");
+  }
+  const int64_t before = engine.stats().sampled_tokens;
+  while (engine.step()) {
+    tokens = engine.stats().sampled_tokens - before;
+    if (watch || tokens < options.batch) continue;
+    watch.emplace();
+    first = tokens;
+  }
+  return static_cast<double>(tokens - first) / watch->seconds();
+}
+
+int run(const Options& options) {
+  at::set_num_threads(static_cast<int>(options.threads));
+  auto decoder = Decoder::load(options.model, {});
+  if (!decoder.ok()) {
+    fmt::print(stderr, "{}\n", decoder.error().line());
+    return 2;
+  }
+  fmt::print("{:<12} {:>5} {:>9} {:>9} {:>9} {:>7} {:>14}\n", "text", "way", "tok/s", "min", "max", "x off",
+             "right/drafts");
+  for (const Text& text : kTexts) {
+    Way ways[std::size(kWays)];
+    for (size_t w = 0; w < std::size(kWays); ++w) {
+      EngineOptions engine{.kv_memory_bytes = int64_t{1} << 30, .exact = false};
+      engine.speculation = *parse_speculation(kWays[w], "way");
+      ways[w].engine = std::move(Engine::create(decoder->get(), nullptr, {}, engine)).value();
+    }
+    for (int64_t rep = -1; rep < options.reps; ++rep) {  // the first warms up
+      for (Way& way : ways) {
+        const double rate = tokens_per_second(*way.engine, text, options, static_cast<uint64_t>(rep + 1));
+        if (rep >= 0) way.rates.push_back(rate);
+      }
+    }
+    for (size_t w = 0; w < std::size(kWays); ++w) {
+      const auto& rates = ways[w].rates;
+      const EngineStats stats = ways[w].engine->stats();
+      fmt::print("{:<12} {:>5} {:>9.1f} {:>9.1f} {:>9.1f} {:>7.2f} {:>14}\n", text.name, kWays[w], median(rates),
+                 *std::min_element(rates.begin(), rates.end()), *std::max_element(rates.begin(), rates.end()),
+                 median(rates) / median(ways[0].rates),
+                 fmt::format("{}/{}", stats.accepted_tokens, stats.draft_tokens));
+      std::fflush(stdout);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  Options options;
+  for (int i = 1; i < count; ++i) {
+    const std::string name = arguments[i];
+    int64_t* target = name == "--tokens"    ? &options.tokens
+                      : name == "--reps"    ? &options.reps
+                      : name == "--threads" ? &options.threads
+                      : name == "--batch"   ? &options.batch
+                                            : nullptr;
+    if (target == nullptr) {
+      options.model = name;
+    } else if (++i < count) {
+      *target = std::atoll(arguments[i]);
+    }
+  }
+  if (options.model.empty()) {
+    fmt::print(stderr, "usage: speculation_bench MODEL [--tokens N] [--reps N] [--threads N] [--batch N]\n");
+    return 2;
+  }
+  return run(options);
+}
