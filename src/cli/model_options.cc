@@ -13,6 +13,8 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--dtype", dtype,
                  "compute and KV dtype: fp32 or bf16 (default: the checkpoint's; fp16 computes in fp32)")
       ->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--kv-dtype", kv_dtype, "int8: K and V in 8 bits with a scale a token and head (default: as --dtype)")
+      ->check(CLI::IsMember({"int8"}));
   app.add_option("--weights", weights,
                  "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
       ->check(CLI::IsMember({"int8", "int4"}));
@@ -46,6 +48,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   engine.batch_max = options.batch_max;
   engine.max_context = options.max_context;
   engine.exact = options.exact;
+  engine.int8_kv = options.kv_dtype == "int8";
   return LoadedModel::load(options.model, {.dtype = options.dtype, .weights = options.weights}, engine);
 }
 
