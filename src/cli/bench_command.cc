@@ -27,7 +27,7 @@ namespace {
 enum class BenchKind { kDecode, kPrefill };
 
 struct BenchOptions {
-  std::string model, dtype, weights, device = "cpu", json, kv = "full";
+  std::string model, dtype, kv_dtype, weights, device = "cpu", json, kv = "full";
   int threads = 0;
   std::vector<int64_t> depths = {512, 8192};
   std::vector<int64_t> batches = {1};
@@ -62,6 +62,9 @@ Json to_json(BenchKind kind, const BenchOptions& options, const Decoder& decoder
               {"model", name},
               {"dtype", decoder.dtype() == at::kFloat ? "fp32" : "bf16"},
               {"weights", weights_name(decoder)},
+              {"kv_dtype", options.settings.int8_kv        ? "int8"
+                           : decoder.dtype() == at::kFloat ? "fp32"
+                                                           : "bf16"},
               {"kv", bench_case.kv},
               {"threads", at::get_num_threads()},
               {"batch", bench_case.batch},
@@ -151,6 +154,8 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
       ->add_option("--weights", options->weights,
                    "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
       ->check(CLI::IsMember({"int8", "int4"}));
+  command->add_option("--kv-dtype", options->kv_dtype, "int8: K and V in 8 bits (default: as --dtype)")
+      ->check(CLI::IsMember({"int8"}));
   command->add_option("--device", options->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
@@ -185,7 +190,10 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
       ->check(positive)
       ->capture_default_str();
   command->add_option("--json", options->json, "append a JSON line a measurement to FILE; - is standard output");
-  command->callback([kind, options, exit_status] { *exit_status = report(run_bench(kind, *options)); });
+  command->callback([kind, options, exit_status] {
+    options->settings.int8_kv = options->kv_dtype == "int8";
+    *exit_status = report(run_bench(kind, *options));
+  });
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ KvShape kv_shape(const Decoder& decoder, const BenchSettings& settings) {
           .kv_heads = config.kv_heads,
           .head_dim = config.head_dim,
           .page_tokens = settings.page_tokens,
-          .dtype = decoder.dtype()};
+          .dtype = settings.int8_kv ? at::kChar : decoder.dtype()};
 }
 
 struct Bench {

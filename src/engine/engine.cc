@@ -100,7 +100,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const Decoder* decoder, const Tok
                 .kv_heads = config.kv_heads,
                 .head_dim = config.head_dim,
                 .page_tokens = filled.page_tokens,
-                .dtype = decoder->dtype()};
+                .dtype = filled.int8_kv ? at::kChar : decoder->dtype()};
   if (filled.kv_memory_bytes <= 0) {
     // More than every running sample could fill is of no use.
     const int64_t most = filled.batch_max * (filled.max_context + filled.page_tokens) * shape.bytes_per_token();

@@ -30,6 +30,7 @@ struct EngineOptions {
   bool prefix_cache = true;
   double prefix_cache_share = 0.25;  // of the pages that prompts nobody uses any more may keep
   bool exact = false;                // bit-identical whatever the batch (DESIGN 4.4)
+  bool int8_kv = false;              // K and V in 8 bits with a scale a token and head; else in the decoder's dtype
   SpeculationOptions speculation;
 };
 

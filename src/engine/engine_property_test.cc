@@ -68,6 +68,7 @@ TEST(EngineProperty, TogetherAsAlone) {
     const int count = *rc::gen::inRange(6, 14);
     for (int i = 0; i < count; ++i)
       requests.push_back(random_request(model.decoder->config().vocab, *rc::gen::inRange(0, 3) == 0));
+    const bool int8_kv = *rc::gen::arbitrary<bool>();
     const auto tight =
         model.engine({.kv_memory_bytes = model.kv_bytes(*rc::gen::inRange(7, 16) * 16),
                       .park_memory_bytes = *rc::gen::element<int64_t>(0, model.kv_bytes(200), int64_t{1} << 30),
@@ -75,7 +76,8 @@ TEST(EngineProperty, TogetherAsAlone) {
                       .prefill_slice_tokens = *rc::gen::inRange(1, 80),
                       .turn_tokens = *rc::gen::element<int64_t>(0, 8, 1024),
                       .page_tokens = 16,
-                      .exact = true});
+                      .exact = true,
+                      .int8_kv = int8_kv});
     std::vector<SampleResult> together(requests.size());
     std::vector<Engine::Ticket> tickets;
     for (size_t i = 0; i < requests.size(); ++i) {
@@ -88,7 +90,7 @@ TEST(EngineProperty, TogetherAsAlone) {
     for (int step = 0; tight->step(); ++step) {
       if (step == cancel_at) tight->cancel(tickets[victim], FinishDetail::kCancelled);
     }
-    const auto alone = model.engine({.exact = true});
+    const auto alone = model.engine({.exact = true, .int8_kv = int8_kv});
     for (size_t i = 0; i < requests.size(); ++i) {
       ++requests_seen;
       preempted += together[i].preemptions;

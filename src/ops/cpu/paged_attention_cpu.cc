@@ -34,6 +34,7 @@ AttentionTask common_task(const at::Tensor& q, const PageLayout& k, const PageLa
   task.q_heads = q.size(1), task.group = q.size(1) / k.kv_heads;
   task.scale = static_cast<float>(scale);
   task.score_slots = score_slots_bf16();
+  task.int8 = int8_attention();
   return task;
 }
 

@@ -51,33 +51,6 @@ TL_TARGET void product(const uint32_t* a, int64_t a_row, int64_t a_step, const u
   if (n < vectors) columns<1>(a, a_row, a_step, b + n * kLanes, b_row, depth_words, c + n * kLanes, c_row, rows, add);
 }
 
-// 16 rows of 16 words to 16 columns.
-TL_INLINE void transpose(__m512i* rows) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    for (int j = 0; j < 2; ++j) {
-      rows[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + 2 + j]);
-      rows[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + 2 + j]);
-    }
-  }
-  // rows[4 g + j]: of rows 4 g .. 4 g + 3, columns j, j + 4, j + 8, j + 12.
-  for (int j = 0; j < 4; ++j) {
-    const __m512i a = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0x88);
-    const __m512i b = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0x88);
-    const __m512i d = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0xdd);
-    t[j] = _mm512_shuffle_i32x4(a, c, 0x88);
-    t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
-    t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
-  }
-  for (int i = 0; i < 16; ++i) rows[i] = t[i];
-}
-
 TL_TARGET void across(const uint16_t* const* from, int64_t rows, int64_t depth, uint32_t* b, int64_t b_row) {
   for (int64_t n = 0; n < b_row; n += kLanes) {
     for (int64_t k = 0; k < depth; k += 2 * kLanes) {
@@ -86,7 +59,7 @@ TL_TARGET void across(const uint16_t* const* from, int64_t rows, int64_t depth, 
       __m512i block[16];
       for (int64_t r = 0; r < 16; ++r)
         block[r] = n + r < rows ? _mm512_maskz_loadu_epi32(mask, from[n + r] + k) : _mm512_setzero_si512();
-      transpose(block);
+      avx512::transpose(block);
       for (int64_t i = 0; i < words; ++i) _mm512_store_si512(b + (k / 2 + i) * b_row + n, block[i]);
     }
   }

@@ -27,6 +27,7 @@ int64_t padded_queries(int64_t queries) { return (queries + 11) / 12 * 12; }  //
 struct Workspace {
   int64_t queries, head_dim;
   uint32_t *query, *keys, *values;  // [padded, head_dim / 2], [panels, head_dim / 2, 32], [kBlock / 2, head_dim]
+  uint16_t* halves;                 // [kBlock, head_dim]: rows of int8 as bf16
   uint32_t* weights;                // [kTogether, kStride / 2]
   float *scores, *sums;             // [kTogether, kStride], [padded, head_dim]
   float *highest, *total;           // [padded]
@@ -43,6 +44,7 @@ struct Workspace {
     query = words(queries * head_dim / 2);
     keys = words(kBlock * head_dim / 2);
     values = words(kBlock * head_dim / 2);
+    halves = reinterpret_cast<uint16_t*>(words(kBlock * head_dim / 2));
     weights = words(kTogether * kStride / 2);
     scores = take(kTogether * kStride);
     sums = take(queries * head_dim);
@@ -100,18 +102,34 @@ TL_INLINE void softmax(const Workspace& w, int64_t query, float* scores, uint32_
     _mm512_store_ps(sums + i, _mm512_mul_ps(_mm512_load_ps(sums + i), _mm512_set1_ps(keep)));
 }
 
-void find_rows(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t count, const uint16_t** out) {
-  for (int64_t i = 0; i < count; ++i)
-    out[i] = reinterpret_cast<const uint16_t*>(pages.row(task.page_table, task.kv_head, begin + i));
+TL_TARGET void widen(const std::byte* row, float scale, int64_t head_dim, uint16_t* out) {
+  for (int64_t e = 0; e < head_dim; e += kLanes) {
+    const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + e));
+    const __m512 values = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(numbers)), _mm512_set1_ps(scale));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + e), (__m256i)_mm512_cvtneps_pbh(values));
+  }
+}
+
+// The rows of a block as bf16: where they lie, or copies in w.halves.
+void find_rows(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t count, const Workspace& w,
+               const uint16_t** out) {
+  for (int64_t i = 0; i < count; ++i) {
+    const std::byte* row = pages.row(task.page_table, task.kv_head, begin + i);
+    out[i] = reinterpret_cast<const uint16_t*>(row);
+    if (!pages.int8) continue;
+    uint16_t* copy = w.halves + i * w.head_dim;
+    widen(row, pages.scale_value(task.page_table, task.kv_head, begin + i), w.head_dim, copy);
+    out[i] = copy;
+  }
 }
 
 void pack_block(const AttentionTask& task, int64_t begin, int64_t count, const Workspace& w) {
   const uint16_t* rows[kBlock];
-  find_rows(*task.k, task, begin, count, rows);
+  find_rows(*task.k, task, begin, count, w, rows);
   for (int64_t slot = 0; slot < count; slot += kPanel) {
     pack_pairs_across(rows + slot, std::min(kPanel, count - slot), w.head_dim, w.keys + slot * w.head_dim / 2, kPanel);
   }
-  find_rows(*task.v, task, begin, count, rows);
+  find_rows(*task.v, task, begin, count, w, rows);
   pack_pairs_along(rows, count, w.head_dim, w.values);
   const int64_t used = (count + 1) / 2, end = (count + kPanel - 1) / kPanel * kPanel / 2;
   std::memset(w.values + used * w.head_dim, 0, static_cast<size_t>((end - used) * w.head_dim) * sizeof(uint32_t));
@@ -185,7 +203,7 @@ TL_TARGET void attend(const AttentionTask& task, PairProduct product, float* scr
 bool tile_attention_supported() { return pair_product() != nullptr; }
 
 bool tile_attention_fits(const AttentionTask& task) {
-  return task.q_bf16 && task.k->bf16 && task.k->head_dim % 32 == 0;
+  return task.q_bf16 && (task.k->bf16 || task.k->int8) && task.k->head_dim % 32 == 0;
 }
 
 int64_t tile_attention_scratch_floats(int64_t queries, int64_t head_dim) {

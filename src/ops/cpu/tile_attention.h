@@ -1,5 +1,5 @@
-// Attention of many query rows over pages of bf16 K and V, in fast mode: what a prefill's slices run, on machines with
-// the AVX-512 BF16 instruction.
+// Attention of many query rows over pages of bf16 or int8 K and V, in fast mode: what a prefill's slices run, on
+// machines with the AVX-512 BF16 instruction.
 //
 // A tile of queries (attention_kernels.h) passes the slots in blocks; a block of K and V is packed into pairs once for
 // all of the tile's queries. Scores and sums in fp32; the softmax weights are rounded to bf16 before they multiply V
