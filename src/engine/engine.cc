@@ -336,16 +336,28 @@ void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& 
   ops::parallel_for(0, static_cast<int64_t>(ready.size()), 1, [&](int64_t begin, int64_t end) {
     static thread_local SamplerScratch scratch;
     for (int64_t i = begin; i < end; ++i) {
-      const Sample& sample = *ready[i];
+      Sample& sample = *ready[i];
       const SamplingOptions& options = sample.job().request.sampling;
       const bool too_early = sample.history().tokens < options.min_tokens;
       const std::span<const int32_t> forbidden =
           too_early ? std::span<const int32_t>(sample.job().ending_ids) : std::span<const int32_t>();
-      draws[i] = draw_token({data + i * vocab, static_cast<size_t>(vocab)}, options, sample.history(), forbidden,
+      DrawLimits limits{.forbidden = forbidden};
+      if (sample.restrict_ids(!too_early, scratch.allowed)) {
+        if (scratch.allowed.empty()) {
+          sample.error = "no token of the vocabulary goes on with what the grammar asks for";
+          continue;
+        }
+        limits.allowed = scratch.allowed;
+      }
+      draws[i] = draw_token({data + i * vocab, static_cast<size_t>(vocab)}, options, sample.history(), limits,
                             static_cast<uint64_t>(sample.index()), scratch);
     }
   });
   for (size_t i = 0; i < ready.size(); ++i) {
+    if (!ready[i]->error.empty()) {
+      ready[i]->finish(FinishDetail::kInternal);
+      continue;
+    }
     ++stats.sampled_tokens;
     ready[i]->mark_sampled();
     ready[i]->add_sampled(std::move(draws[i]));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/request_fields.h"
+#include "grammar/json_schema.h"
 
 namespace throughline::serve {
 
@@ -26,8 +27,6 @@ struct Extras {
   bool progress = false, chunks = false, kv_events = false;
   std::vector<int64_t> layers;  // of the KV events; empty: all
 };
-
-enum class ResponseFormat { kText, kJsonObject, kJsonSchema };
 
 struct ApiRequest {
   ApiKind kind = ApiKind::kChat;
@@ -43,7 +42,9 @@ struct ApiRequest {
   bool add_special_tokens = true;
   Json messages = nullptr;
   Json tools = nullptr;
-  bool tools_required = false;  // tool_choice: required, or one function
+  bool call_required = false;     // tool_choice: required, or one function
+  std::string required_function;  // the one; empty: any
+  bool parallel_calls = true;
   Json template_options = Json::object();
   bool add_generation_prompt = true;
   bool continue_final_message = false;
@@ -57,8 +58,7 @@ struct ApiRequest {
   bool split_reasoning = true;    // false: tags and thinking stay in the content
   std::optional<int64_t> thinking_budget;
   std::optional<double> timeout_s;
-  ResponseFormat format = ResponseFormat::kText;
-  Json schema = nullptr;
+  std::optional<GrammarSpec> answer_grammar;  // response_format
   Extras extras;
 };
 
