@@ -35,6 +35,7 @@ EventClock SequenceCache::State::clock_after(int64_t sampled, int64_t rows) cons
   clock.cached = book.cached + rows;
   clock.protected_tokens = std::min(protected_limit, clock.cached);
   clock.events = book.events;
+  clock.budget_limit = book.budget_limit;
   return clock;
 }
 
@@ -87,17 +88,16 @@ at::Tensor SequenceCache::State::sums_for(int64_t layer, int64_t length) {
 }
 
 void SequenceCache::State::keep_queries(int64_t layer, const at::Tensor& q, const std::vector<TokenKind>& kinds) {
-  const int64_t window = needs.query_window;
-  if (window == 0) return;
+  if (needs.query_window == 0) return;
   const int64_t sampled = std::count(kinds.begin(), kinds.end(), TokenKind::kSampled);
   if (sampled == 0) return;
-  if (!book.ring.defined()) book.ring = at::zeros({layers(), window, q_heads, pool->shape().head_dim}, at::kFloat);
+  if (!book.ring.defined()) book.ring = at::zeros({layers(), ring_rows(), q_heads, pool->shape().head_dim}, at::kFloat);
   int64_t step = book.decoded;
   for (size_t row = 0; row < kinds.size(); ++row) {
     if (kinds[row] != TokenKind::kSampled) continue;
     ++step;
-    if (step > book.decoded + sampled - window)
-      book.ring[layer][(step - 1) % window].copy_(q[static_cast<int64_t>(row)]);
+    if (step > book.decoded + sampled - ring_rows())
+      book.ring[layer][(step - 1) % ring_rows()].copy_(q[static_cast<int64_t>(row)]);
   }
 }
 
@@ -183,6 +183,24 @@ void SequenceCache::commit(std::span<const TokenKind> kinds) {
   if (!due()) s.release_spare();
 }
 
+void SequenceCache::release_uncommitted() {
+  State& s = *state_;
+  const int64_t used = pages_for(s.book.cached, s.page_tokens());
+  while (static_cast<int64_t>(s.pages.size()) > used) {
+    s.pool->release(s.pages.back());
+    s.pages.pop_back();
+  }
+  s.release_spare();
+}
+
+int64_t SequenceCache::rows_to_event(int64_t limit) const {
+  const State& s = *state_;
+  for (int64_t rows = 1; s.policy != nullptr && rows < limit; ++rows) {
+    if (s.policy->event_due(s.clock_after(rows, rows))) return rows;
+  }
+  return limit;
+}
+
 bool SequenceCache::due() const {
   const State& s = *state_;
   return s.policy != nullptr && s.book.last_sampled && s.policy->event_due(s.clock());
@@ -190,7 +208,31 @@ bool SequenceCache::due() const {
 
 void SequenceCache::compress(const RngKey& random) {
   TL_CHECK(due(), "compress() of a sequence that is not due");
-  state_->apply(state_->select(random));
+  state_->apply(state_->select(random, 0));
+}
+
+int64_t SequenceCache::pages_to_gain(int64_t budget) const {
+  const State& s = *state_;
+  if (s.policy == nullptr || !s.book.last_sampled) return 0;
+  if (s.needs.step_attention && s.step_logits.empty()) return 0;  // parked meanwhile
+  const EventClock now = s.clock();
+  const int64_t candidates = s.policy->candidates(now);
+  const int64_t kept = now.cached - candidates + s.policy->survivors_within(budget, now, candidates);
+  const int64_t pages_left = pages_for(kept, s.page_tokens());
+  int64_t copies = 0, given = 0;
+  for (int64_t i = 0; i < static_cast<int64_t>(s.pages.size()); ++i) {
+    if (i >= pages_left) {
+      given += s.shared(i) ? 0 : 1;
+    } else if (i >= now.protected_tokens / s.page_tokens()) {
+      copies += s.shared(i) ? 1 : 0;
+    }
+  }
+  return copies <= s.pool->free_pages() ? std::max<int64_t>(0, given - copies) : 0;
+}
+
+void SequenceCache::lower_budget(int64_t budget, const RngKey& random) {
+  TL_CHECK(pages_to_gain(budget) > 0, "lower_budget() where nothing is to be gained");
+  state_->apply(state_->select(random, budget));
 }
 
 void SequenceCache::replay(const EvictionRecord& record) {

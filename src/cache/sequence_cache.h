@@ -3,6 +3,7 @@
 // Logical position (what RoPE used, the true count of tokens) is apart from the physical slot. Lengths are equal over
 // layers and heads, kept sets are not. Order of calls for one step of `rows` tokens:
 //   reserve(rows) -> the forward pass (StepAttention appends and observes) -> commit(kinds) -> compress() if due().
+// Sampled rows at the end that turn out wrong (rejected drafts) are simply not committed: nothing remembers them.
 // Events, peak/mean/final tokens: as shared/POLICIES.md, "Time and counting". Positions and `decoded` restart with each
 // chunk: a chunk is one SequenceCache. Not thread-safe.
 #pragma once
@@ -18,15 +19,18 @@
 
 namespace throughline {
 
+constexpr int64_t kMaxUncommittedRows = 16;  // of a step; more would overwrite queries that an event still wants
+
 // What a token is to the policy: only kSampled counts as decoded, fills the query ring and can trigger an event.
 enum class TokenKind : uint8_t { kPrompt, kSampled, kForced };
 
 // What one event took from every layer: enough to replay it, and the trainer's evicted_at.
 struct EvictionRecord {
-  int64_t decoded = 0;  // `decoded` when it fired
-  int64_t tokens = 0;   // logical tokens in the context when it fired (positions 0 .. tokens-1 had been seen)
-  int64_t kept = 0;     // cached tokens per layer and head afterwards
-  int64_t gone = 0;     // tokens that went, of each set
+  int64_t decoded = 0;     // `decoded` when it fired
+  int64_t tokens = 0;      // logical tokens in the context when it fired (positions 0 .. tokens-1 had been seen)
+  int64_t kept = 0;        // cached tokens per layer and head afterwards
+  int64_t gone = 0;        // tokens that went, of each set
+  int64_t lowered_to = 0;  // of an event under memory pressure: the budget in force from then on; else 0
   // [layers, kv_heads (kHead) or 1 (kLayer), gone] ascending positions, row-major.
   std::vector<int32_t> evicted;
   std::span<const int32_t> evicted_of(int64_t set) const {  // set = layer * sets_per_layer + head
@@ -39,8 +43,10 @@ struct CacheStats {
   int64_t final_tokens = 0;
   int64_t attended_sum = 0;  // entries attended, summed over decode steps
   int64_t decode_steps = 0;
-  int64_t compressions = 0;
+  int64_t compressions = 0;    // events under memory pressure included
   int64_t evicted_tokens = 0;  // of one layer and head
+  int64_t lowered = 0;         // events under memory pressure
+  int64_t lowest_budget = 0;   // that they left in force; 0: none
 };
 
 class SequenceCache {
@@ -67,12 +73,21 @@ class SequenceCache {
   int64_t pages_needed(int64_t rows) const;
   // Takes them. REQUIRES: pool->free_pages() >= pages_needed(rows).
   void reserve(int64_t rows);
-  // Counts the appended rows. `kinds` has one entry a row.
+  // Counts the appended rows, one entry a row. In parts: after each, due() is asked again. What is appended to must be
+  // the rows of one step: those left out come again in a later step, or never.
   void commit(std::span<const TokenKind> kinds);
+  void release_uncommitted();  // gives back pages that only rows left out have used
+  // Sampled rows until one after which an event is due, at most `limit`.
+  int64_t rows_to_event(int64_t limit) const;
 
   bool due() const;  // after commit(): the last row was sampled and the policy says so
   // Runs the event in all layers: scores, selects, records, compacts, returns pages. REQUIRES: due().
   void compress(const RngKey& random);
+  // Memory pressure (docs/policies.md): an event outside the policy's rhythm, between two steps, that keeps protected,
+  // window and the best of the rest up to `budget`; the events after it keep to that too.
+  // Pages it would give back; 0: none, or not now (the newest row must be a sampled one no event has followed).
+  int64_t pages_to_gain(int64_t budget) const;
+  void lower_budget(int64_t budget, const RngKey& random);  // REQUIRES: pages_to_gain(budget) > 0
   // The same with a recorded selection (replay after preemption).
   void replay(const EvictionRecord& record);
 

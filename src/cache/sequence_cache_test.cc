@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <optional>
 
@@ -232,6 +233,79 @@ TEST(SequenceCache, ParkingGoesOnWhereItStopped) {
   }
 }
 
+// Memory pressure: a budget lowered at some step keeps what the smaller budget would have kept there, and goes on as
+// it.
+TEST(SequenceCache, ALoweredBudgetIsTheSmallerBudgetFromThenOn) {
+  struct Case {
+    std::string spec, rest;
+    bool goes_on_alike = true;
+  };
+  const Case cases[] = {{"snapkv", "interval=10,window=4,protect=first:2"},
+                        {"snapkv", "form=2,interval=10,window=4,kernel=3"},
+                        {"rkv", "interval=10,window=4"},
+                        {"random", "interval=10,window=4,protect=none", false},  // draws are numbered by own events
+                        {"recency", "protect=none"},
+                        {"h2o", "recent=5,protect=none"},
+                        {"tova", "protect=first:1"},
+                        {"streaming", "sinks=2,protect=none"},
+                        {"streaming", "sinks=2,rotate=cache,protect=none"},
+                        {"rpc", "interval=5,ratio=1,window=5,kernel=3"}};
+  for (const auto& [method, rest, goes_on_alike] : cases) {
+    SCOPED_TRACE(method + ":" + rest);
+    Shape shape = shapes()[1];
+    shape.prompt = 3;
+    shape.page_tokens = 4;
+    auto pool = make_pool(shape);
+    const auto wide = policy_of(method + ":budget=500,min_budget=12," + rest);
+    const auto tight = policy_of(method + ":budget=12," + rest);
+    EXPECT_EQ(wide->least_budget(), 12);
+    EXPECT_EQ(tight->least_budget(), 0);
+    Subject a(shape, pool.get(), wide.get()), b(shape, pool.get(), tight.get()), c(shape, pool.get(), wide.get());
+    a.prefill();
+    b.prefill();
+    EXPECT_EQ(a.cache.pages_to_gain(12), 0);  // nothing was sampled yet
+    for (int step = 1; step <= 10; ++step) {
+      a.feed({TokenKind::kSampled});
+      b.feed({TokenKind::kSampled});
+      EXPECT_EQ(b.cache.due(), step == 10);
+    }
+    ASSERT_EQ(a.cache.pages_to_gain(12), 1);
+    const int64_t used = pool->used_pages();
+    a.random.counter = 10;  // as b's event has it
+    a.cache.lower_budget(12, a.random);
+    EXPECT_EQ(pool->used_pages(), used - 1);
+    EXPECT_EQ(a.cache.pages_to_gain(12), 0);
+    EXPECT_TRUE(b.event_if_due());
+    expect_same_cache(a, b);
+    EXPECT_EQ(a.cache.records()[0].lowered_to, 12);
+    EXPECT_EQ(a.cache.stats().lowered, 1);
+    for (int step = 11; step <= 40; ++step) {
+      const auto x = a.feed({TokenKind::kSampled}), y = b.feed({TokenKind::kSampled});
+      a.event_if_due();
+      b.event_if_due();
+      ASSERT_TRUE(same(x, y) || !goes_on_alike) << step;
+      EXPECT_LE(a.cache.cached_tokens(), 12 + 10);
+    }
+    if (goes_on_alike) expect_same_cache(a, b);
+    EXPECT_EQ(a.cache.stats().lowest_budget, 12);
+
+    c.prefill();
+    size_t next = 0;
+    for (int step = 1; step <= 40; ++step) {
+      c.feed({TokenKind::kSampled});
+      while (next < a.cache.records().size() && a.cache.records()[next].tokens == c.cache.next_position())
+        c.cache.replay(a.cache.records()[next++]);
+    }
+    expect_same_cache(a, c);
+    for (int step = 0; step < 20; ++step) {  // the limit came back with the record
+      ASSERT_TRUE(same(a.feed({TokenKind::kSampled}), c.feed({TokenKind::kSampled})));
+      ASSERT_EQ(a.event_if_due(), c.event_if_due());
+    }
+    expect_same_cache(a, c);
+  }
+  EXPECT_FALSE(make_policy(parse_spec("tova:budget=10,min_budget=11", policy_infos(), "kv").value(), "kv").ok());
+}
+
 TEST(SequenceCache, SharedPagesAreCopiedBeforeTheyAreWritten) {
   for (const std::string& spec : small_policies()) {
     SCOPED_TRACE(spec);
@@ -360,6 +434,54 @@ TEST(SequenceCache, MixedBatchIsLikeEachAlone) {
     }
   }
   for (size_t i = 0; i < batch.size(); ++i) expect_same_cache(batch[i], alone[i]);
+}
+
+// Rows that are never committed (rejected drafts) leave no trace: outputs, events and sets are those of feeding one by
+// one, whatever else was appended behind.
+TEST(SequenceCache, UncommittedRowsLeaveNothing) {
+  for (const std::string& spec : small_policies()) {
+    const auto policy = policy_of(spec);
+    if (policy && (policy->needs().step_attention || policy->needs().attention_sums)) continue;
+    Shape shape = shapes()[1];
+    auto pools = std::make_pair(make_pool(shape), make_pool(shape));
+    Subject plain(shape, pools.first.get(), policy.get()), drafting(shape, pools.second.get(), policy.get());
+    plain.prefill();
+    drafting.prefill();
+    CounterStream stream(5, 0, RngPurpose::kTest);
+    int64_t events = 0;
+    while (plain.cache.decoded() < 120) {
+      SequenceCache& cache = drafting.cache;
+      const int64_t rows = cache.rows_to_event(stream.integer(1, 1 + kMaxUncommittedRows));
+      const int64_t accepted = stream.integer(1, rows);
+      const int64_t first = cache.next_position();
+      cache.reserve(rows);
+      const std::vector<TokenKind> kinds(rows, TokenKind::kSampled);
+      StepAttention attention({{&cache, kinds}}, frequencies(shape.head_dim), shape.scale());
+      std::vector<at::Tensor> out;
+      for (int64_t layer = 0; layer < shape.layers; ++layer) {
+        // Drafts that turn out wrong are other tokens: their projections are those of positions far away.
+        const auto fed = [&](char what) {
+          return at::cat({projections(shape, what, layer, first, accepted),
+                          projections(shape, what, layer, first + 500, rows - accepted)});
+        };
+        out.push_back(attention.attend(static_cast<int>(layer), fed('q'), fed('k'), fed('v')));
+      }
+      for (int64_t row = 0; row < accepted; ++row) {
+        const auto expected = plain.feed({TokenKind::kSampled});
+        for (int64_t layer = 0; layer < shape.layers; ++layer)
+          ASSERT_TRUE(out[layer].narrow(0, row, 1).equal(expected[layer])) << spec << " at " << first + row;
+        cache.commit(std::array{TokenKind::kSampled});
+        const bool fired = plain.event_if_due();
+        ASSERT_EQ(drafting.event_if_due(), fired) << spec;
+        ASSERT_TRUE(!fired || row == rows - 1) << spec;
+        events += fired ? 1 : 0;
+      }
+      cache.release_uncommitted();
+      ASSERT_EQ(pools.second->used_pages(), pools.first->used_pages());
+    }
+    expect_same_cache(plain, drafting);
+    EXPECT_TRUE(events > 0 || !policy) << spec;
+  }
 }
 
 // ---- invariants under random histories ----

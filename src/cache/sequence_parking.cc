@@ -187,7 +187,7 @@ void SequenceCache::fill_synthetic(int64_t depth, uint64_t seed) {
   b.stats.peak_tokens = b.stats.final_tokens = b.cached;
   for (TokenSet& set : b.sets) set = synthetic_set(depth, b.cached, std::min(s.protected_limit, b.cached));
   if (s.needs.query_window > 0) {
-    const std::vector<int64_t> shape = {s.layers(), s.needs.query_window, s.q_heads, s.pool->shape().head_dim};
+    const std::vector<int64_t> shape = {s.layers(), s.ring_rows(), s.q_heads, s.pool->shape().head_dim};
     b.ring =
         random_values(shape[0] * shape[1] * shape[2] * shape[3], seed + 1).reshape(shape).to(s.pool->shape().device);
   }

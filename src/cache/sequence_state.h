@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "cache/sequence_cache.h"
@@ -24,14 +25,15 @@ struct SequenceBook {
   int64_t tokens = 0;  // logical
   int64_t cached = 0;  // slots in use
   int64_t decoded = 0;
-  int64_t events = 0;
+  int64_t events = 0;  // the policy's own
+  int64_t budget_limit = std::numeric_limits<int64_t>::max();
   int64_t previous_event_decoded = 0;
   bool last_sampled = false;  // the newest row was sampled and no event has run since
   CacheStats stats;
   std::vector<EvictionRecord> records;
   std::vector<TokenSet> sets;    // [layers * sets_per_layer]; empty under `full`
   std::vector<at::Tensor> sums;  // [layers] fp32 [kv_heads, capacity] by slot, if the policy wants them
-  at::Tensor ring;               // fp32 [layers, query_window, q_heads, head_dim]: step n lies in row (n - 1) % R
+  at::Tensor ring;  // fp32 [layers, ring_rows(), q_heads, head_dim]: step n lies in row (n - 1) % ring_rows()
 };
 
 struct SequenceCache::State {
@@ -56,6 +58,8 @@ struct SequenceCache::State {
   int64_t layers() const { return pool->shape().layers; }
   int64_t kv_heads() const { return pool->shape().kv_heads; }
   int64_t page_tokens() const { return pool->shape().page_tokens; }
+  // The window, and room for rows that may not be committed: they must not overwrite what an event before them reads.
+  int64_t ring_rows() const { return needs.query_window + kMaxUncommittedRows; }
   bool shared(int64_t page_index) const { return pool->owners(pages[page_index]) > 1; }
   EventClock clock() const;
   EventClock clock_after(int64_t sampled, int64_t rows) const;
@@ -68,7 +72,8 @@ struct SequenceCache::State {
   void make_writable(int64_t page_index);
   int64_t event_copies(int64_t rows) const;
 
-  EvictionRecord select(const RngKey& random) const;
+  // lowered_to: 0 for the policy's own event.
+  EvictionRecord select(const RngKey& random, int64_t lowered_to) const;
   ScoreInputs score_inputs(int64_t layer, const RngKey& random) const;
   void apply(const EvictionRecord& record);
 

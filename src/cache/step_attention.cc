@@ -47,6 +47,7 @@ struct StepAttention::State {
   ops::PagedBatch batch;
   ops::RopeAngles angles;
   double scale = 1;
+  ops::NumericMode mode = ops::NumericMode::kExact;
   int64_t rows = 0;
   bool any_unrotated = false, any_sums = false, any_logits = false;
 
@@ -141,7 +142,8 @@ void StepAttention::State::observe(int layer, const at::Tensor& q, const ops::Pa
   }
 }
 
-StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::RopeFrequencies& frequencies, double scale)
+StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::RopeFrequencies& frequencies, double scale,
+                             ops::NumericMode mode)
     : state_(std::make_unique<State>()) {
   TL_CHECK(!sequences.empty(), "a step without sequences");
   std::vector<int64_t> positions;
@@ -151,6 +153,7 @@ StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::Rop
   }
   const at::Device device = state_->members[0].cache->pool->shape().device;
   state_->scale = scale;
+  state_->mode = mode;
   state_->angles = ops::rope_angles(frequencies, positions, device);
   state_->lay_out_pages();
   for (State::Member& m : state_->members) {
@@ -182,7 +185,7 @@ at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tenso
     }
   }
   // Sequences with unrotated keys go through it as well and are overwritten: a rare policy is not worth a second batch.
-  at::Tensor out = ops::paged_attention(q_rotated, kv, s.batch, s.scale, &probe);
+  at::Tensor out = ops::paged_attention(q_rotated, kv, s.batch, s.scale, &probe, s.mode);
   for (const State::Member& m : s.members) {
     if (m.unrotated()) out.narrow(0, m.first_row, m.rows).copy_(s.attend_by_rank(m, layer, q));
   }

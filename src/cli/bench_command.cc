@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "cache/policy.h"
+#include "cli/bench_compare_command.h"
 #include "cli/bench_run.h"
 #include "cli/interrupt.h"
 #include "cli/report.h"
@@ -194,6 +195,7 @@ void add_bench_command(CLI::App& app, int* exit_status) {
   bench->require_subcommand(1);
   add_kind(*bench, BenchKind::kDecode, exit_status);
   add_kind(*bench, BenchKind::kPrefill, exit_status);
+  add_bench_compare(*bench, exit_status);
 }
 
 }  // namespace throughline

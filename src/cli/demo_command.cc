@@ -96,6 +96,7 @@ class Demo {
   // Each way has an engine of its own over the one decoder, so that each has the room to itself.
   Status begin() {
     EngineOptions engine = model_->engine->options();
+    engine.speculation.num_speculative_tokens = 0;  // a token a step: the pace is for the eye
     for (size_t i = 0; i < std::size(kWays); ++i) {
       TL_TRY(auto own,
              Engine::create(model_->decoder.get(), model_->tokenizer.get(), model_->defaults.eos_ids, engine));

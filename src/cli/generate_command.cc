@@ -75,9 +75,9 @@ class Generate {
     while (!interrupted() && failure_.ok()) {
       while (more && open_ < ahead && !interrupted()) more = take_line(input);
       if (!model_->engine->step() && !more) break;
-      progress_.show(done_, open_, model_->engine->stats().sampled_tokens);
+      progress_.show(done_, open_, model_->engine->stats());
     }
-    if (failure_.ok()) progress_.finish(done_, errors_, skipped_, model_->engine->stats().sampled_tokens);
+    if (failure_.ok()) progress_.finish(done_, errors_, skipped_, model_->engine->stats());
     return failure_;
   }
   int64_t errors() const { return errors_; }

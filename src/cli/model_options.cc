@@ -28,6 +28,14 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--max-context", max_context, "logical positions (0: the model's max_position_embeddings)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
       ->capture_default_str();
+  app.add_option("--speculate", speculate,
+                 "draft tokens a step copied from what was said before and checked as it is sampled, which changes no "
+                 "result: auto (where it pays), off, or a number up to 16")
+      ->capture_default_str();
+  app.add_option("--prompt-lookup-min,--prompt_lookup_min", prompt_lookup_min, "ids a draft must match")
+      ->capture_default_str();
+  app.add_option("--prompt-lookup-max,--prompt_lookup_max", prompt_lookup_max, "longest run of ids looked up")
+      ->capture_default_str();
   app.add_flag("--exact", exact, "bit-identical results whatever the batch, slicing and thread count (slower)");
 }
 
@@ -42,10 +50,15 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
     TL_TRY(engine.kv_memory_bytes, parse_size(options.kv_memory, "--kv-memory"));
     if (engine.kv_memory_bytes <= 0) return Error{"must be more than 0", "--kv-memory", ""};
   }
+  engine.turn_tokens = options.turn_tokens;
   TL_TRY(engine.park_memory_bytes, parse_size(options.park_memory, "--park-memory"));
   engine.batch_max = options.batch_max;
   engine.max_context = options.max_context;
   engine.exact = options.exact;
+  TL_TRY(engine.speculation, parse_speculation(options.speculate, "--speculate"));
+  engine.speculation.prompt_lookup_min = options.prompt_lookup_min;
+  engine.speculation.prompt_lookup_max = options.prompt_lookup_max;
+  TL_TRY_STATUS(check_speculation(engine.speculation, "--speculate"));  // before the model is loaded
   return LoadedModel::load(options.model, {.dtype = options.dtype, .weights = options.weights}, engine);
 }
 

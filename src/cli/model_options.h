@@ -20,6 +20,10 @@ struct ModelOptions {
   std::string park_memory = "0";
   int64_t batch_max = 64;
   int64_t max_context = 0;
+  int64_t turn_tokens = 1024;  // serve's flag
+  std::string speculate = "auto";
+  int64_t prompt_lookup_min = SpeculationOptions().prompt_lookup_min;
+  int64_t prompt_lookup_max = SpeculationOptions().prompt_lookup_max;
   bool exact = false;
 
   void add_to(CLI::App& app);

@@ -43,6 +43,7 @@ Json kv_of(const SampleResult& result, const OutputContext& context) {
               {"final_tokens", total.final_tokens},
               {"compressions", total.compressions},
               {"evicted_tokens", total.evicted_tokens}};
+  if (total.lowered > 0) out["lowered_to"] = total.lowest_budget;
   if (context.trace_kv) out["events"] = context.policy != nullptr ? kv_events(result, context) : Json::array();
   return out;
 }
@@ -116,8 +117,11 @@ Json output_of(const SampleResult& result, const OutputContext& context) {
   out["chunks"] = chunks_of(trace);
   out["usage"] = {{"prompt", trace.query_ids.size()}, {"thinking", thinking}, {"answer", answer}};
   out["kv"] = kv_of(result, context);
-  out["timing"] = {
-      {"prefill_s", result.timing.prefill_s}, {"decode_s", result.timing.decode_s}, {"queue_s", result.timing.queue_s}};
+  out["timing"] = {{"prefill_s", result.timing.prefill_s},
+                   {"decode_s", result.timing.decode_s},
+                   {"queue_s", result.timing.queue_s},
+                   {"draft_tokens", result.draft_tokens},
+                   {"accepted_tokens", result.accepted_tokens}};
   if (!result.error.empty()) out["error"] = result.error;
   return out;
 }

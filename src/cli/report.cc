@@ -5,6 +5,8 @@
 
 #include <cstdio>
 
+#include "engine/engine.h"
+
 namespace throughline {
 
 int report(const Result<int>& result) {
@@ -15,21 +17,28 @@ int report(const Result<int>& result) {
 
 bool on_terminal() { return ::isatty(STDERR_FILENO) != 0; }
 
-void ProgressLine::show(int64_t done, int64_t open, int64_t tokens) {
+std::string drafts_text(int64_t accepted, int64_t drafts) {
+  if (drafts == 0) return "";
+  return fmt::format(", drafts {:.0f} % right", 100 * static_cast<double>(accepted) / static_cast<double>(drafts));
+}
+
+void ProgressLine::show(int64_t done, int64_t open, const EngineStats& stats) {
   const auto now = Clock::now();
   if (!on_terminal() || now - shown_ < std::chrono::milliseconds(100)) return;
   shown_ = now;
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  fmt::print(stderr, "\r\033[K{} done, {} open, {} tokens, {:.1f} tok/s", done, open, tokens,
-             static_cast<double>(tokens) / seconds);
+  fmt::print(stderr, "\r\033[K{} done, {} open, {} tokens, {:.1f} tok/s{}", done, open, stats.sampled_tokens,
+             static_cast<double>(stats.sampled_tokens) / seconds,
+             drafts_text(stats.accepted_tokens, stats.draft_tokens));
   std::fflush(stderr);
 }
 
-void ProgressLine::finish(int64_t done, int64_t errors, int64_t skipped, int64_t tokens) {
+void ProgressLine::finish(int64_t done, int64_t errors, int64_t skipped, const EngineStats& stats) {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  fmt::print(stderr, "{}{} done, {} errors, {} answered before; {} tokens in {:.1f} s ({:.1f} tok/s)\n",
-             on_terminal() ? "\r\033[K" : "", done, errors, skipped, tokens, seconds,
-             static_cast<double>(tokens) / seconds);
+  fmt::print(stderr, "{}{} done, {} errors, {} answered before; {} tokens in {:.1f} s ({:.1f} tok/s{})\n",
+             on_terminal() ? "\r\033[K" : "", done, errors, skipped, stats.sampled_tokens, seconds,
+             static_cast<double>(stats.sampled_tokens) / seconds,
+             drafts_text(stats.accepted_tokens, stats.draft_tokens));
 }
 
 }  // namespace throughline

@@ -33,6 +33,7 @@ class Stream {
     chunks_ = progress.chunk + 1;
     kv_tokens_ = progress.kv_tokens;
     context_tokens_ = progress.context_tokens;
+    drafts_ = drafts_text(progress.accepted_tokens, progress.draft_tokens);
     write(progress.text, progress.thinking);
     show_status();
   }
@@ -79,8 +80,8 @@ class Stream {
     if (both_ && column_ == terminal_size(STDOUT_FILENO).columns) return;
     if (!on_status_ || now - shown_ < std::chrono::milliseconds(80)) return;
     shown_ = now;
-    const std::string line = fmt::format("{} tokens  {:.1f} tok/s  KV {} kept / {} seen  chunk {}", tokens_,
-                                         tokens_per_second(), kv_tokens_, context_tokens_, chunks_);
+    const std::string line = fmt::format("{} tokens  {:.1f} tok/s  KV {} kept / {} seen  chunk {}{}", tokens_,
+                                         tokens_per_second(), kv_tokens_, context_tokens_, chunks_, drafts_);
     if (both_) {
       bar_.show(line);
     } else {
@@ -98,9 +99,10 @@ class Stream {
     }
     const int64_t tokens = result.trace.tokens();
     const double rate = result.timing.decode_s > 0 ? static_cast<double>(tokens) / result.timing.decode_s : 0;
-    fmt::print(stderr, "[{}: {} prompt + {} new tokens in {} chunk{}; {:.1f} tok/s; KV peak {} tokens",  // NOLINT
+    fmt::print(stderr, "[{}: {} prompt + {} new tokens in {} chunk{}; {:.1f} tok/s{}; KV peak {} tokens",  // NOLINT
                to_string(result.trace.finish), result.trace.query_ids.size(), tokens, result.trace.chunks.size(),
-               result.trace.chunks.size() == 1 ? "" : "s", rate, peak);
+               result.trace.chunks.size() == 1 ? "" : "s", rate,
+               drafts_text(result.accepted_tokens, result.draft_tokens), peak);
     if (compressions > 0) fmt::print(stderr, ", {} evicted in {} compressions", evicted, compressions);
     fmt::print(stderr, "]\n");
   }
@@ -110,6 +112,7 @@ class Stream {
   StatusBar bar_;
   Clock::time_point first_, shown_;
   int64_t tokens_ = 0, chunks_ = 1, kv_tokens_ = 0, context_tokens_ = 0;
+  std::string drafts_;
   size_t written_ = 0;
   int column_ = 0;  // of the cursor, on a terminal
   bool dim_ = false;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/stopwatch.h"
 #include "cache/page_pool.h"
 #include "cache/prefix_cache.h"
 #include "cache/step_attention.h"
@@ -26,6 +27,11 @@ at::Tensor to_tensor(const std::vector<int64_t>& values, at::Device device) {
   std::copy(values.begin(), values.end(), out.mutable_data_ptr<int64_t>());
   return out.to(device);
 }
+
+struct Turn {  // of drawing an id
+  Sample* sample;
+  int64_t row;  // of the logits; those of its drafts follow
+};
 
 // One batch for each state of the weights, which is one but shortly after a change.
 std::vector<std::vector<Slice>> by_decoder(const std::vector<Slice>& slices) {
@@ -52,6 +58,7 @@ struct Engine::State {
   std::unique_ptr<PrefixCache> prefixes;
   std::unique_ptr<Scheduler> scheduler;
   EngineStats stats;
+  RowCost row_cost;
   uint64_t arrivals = 0;
 
   mutable std::mutex mutex;  // guards the four below: all that calls from other threads touch
@@ -66,7 +73,7 @@ struct Engine::State {
   void run(const std::vector<Slice>& slices);
   at::Tensor forward(const Decoder& weights, const std::vector<Slice>& slices, std::vector<int64_t>* last_rows);
   void score_prompt(Sample& sample, const at::Tensor& hidden, int64_t first_position);
-  void sample(const std::vector<Sample*>& ready, const at::Tensor& logits);
+  void sample(std::vector<Turn> turns, const at::Tensor& logits);
   void tell(Sample& sample);
 };
 
@@ -106,6 +113,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const Decoder* decoder, const Tok
                      std::to_string(filled.page_tokens) + " tokens",
                  "--kv-memory", "give at least " + std::to_string(shape.bytes_per_page()) + " bytes"};
   }
+  TL_TRY_STATUS(check_speculation(filled.speculation, "--speculate"));
   if (filled.batch_max < 1) return Error{"must be at least 1", "--batch-max", ""};
   TL_TRY(state.pool, PagePool::create(shape, pages));
   state.prefixes = std::make_unique<PrefixCache>(state.pool.get());
@@ -144,6 +152,7 @@ Result<std::shared_ptr<const Job>> Engine::State::make_job(Request request, cons
     return Error{"must be at least 1", where + ": max_tokens", ""};
   if (request.prompt_logprobs > config.vocab || request.prompt_logprobs < -1)
     return Error{"must be 0 up to the vocabulary's size", where + ": prompt_logprobs", ""};
+  if (!(request.weight > 0 && request.weight <= 1e6)) return Error{"must be over 0", where + ": weight", ""};
   if (request.samples < 1 || request.samples > 1024) return Error{"must be 1 to 1024", where + ": n", ""};
   if (!request.sampling.stop.empty() && tokenizer == nullptr) {
     return Error{"stop strings need a tokenizer", where + ": stop",
@@ -224,7 +233,9 @@ bool Engine::step() {
   state.take_inbox();
   state.report_finished();
   if (state.scheduler->samples().empty()) return false;
-  for (const auto& batch : by_decoder(state.scheduler->plan())) {
+  const std::vector<Slice> plan = state.scheduler->plan();
+  state.scheduler->add_drafts(plan, state.row_cost);
+  for (const auto& batch : by_decoder(plan)) {
     try {
       state.run(batch);
     } catch (const std::exception& failure) {  // ours or libtorch's: it fails these samples, not the engine
@@ -249,7 +260,8 @@ void Engine::use_weights(WeightVersion weights) {
   state_->next_weights = weights;
 }
 
-// One batch through the decoder; returns the hidden states and, per slice, the row whose logits may be wanted.
+// One batch through the decoder; returns the hidden states and, per slice, the last row that is no draft: its logits
+// may be wanted. Drafts are committed when they have been sampled.
 at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slice>& slices,
                                   std::vector<int64_t>* last_rows) {
   std::vector<int64_t> ids;
@@ -262,23 +274,28 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
       sequence.kinds.push_back(sample->kind_at(position));
     }
     last_rows->push_back(static_cast<int64_t>(ids.size()) - 1);
+    ids.insert(ids.end(), sample->drafts().begin(), sample->drafts().end());
+    sequence.kinds.resize(sequence.kinds.size() + sample->drafts().size(), TokenKind::kSampled);
     if (sample->next_is_prefill()) stats.prefill_tokens += rows;
     sequences.push_back(std::move(sequence));
   }
   std::vector<std::vector<TokenKind>> kinds;
   for (const auto& sequence : sequences) kinds.push_back(sequence.kinds);
-  StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale());
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
+  StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale(), mode);
   at::Tensor hidden = weights.forward(to_tensor(ids, at::kCPU), attention, mode);
-  for (size_t i = 0; i < slices.size(); ++i) slices[i].sample->cache->commit(kinds[i]);
+  for (size_t i = 0; i < slices.size(); ++i)
+    slices[i].sample->cache->commit(std::span(kinds[i]).first(static_cast<size_t>(slices[i].rows)));
   return hidden;
 }
 
 void Engine::State::run(const std::vector<Slice>& slices) {
   const at::NoGradGuard no_grad;
   const Decoder& weights = *slices.front().sample->weights().decoder;
+  const Stopwatch forward_watch;
   std::vector<int64_t> last_rows;
   const at::Tensor hidden = forward(weights, slices, &last_rows);
+  const double forward_s = forward_watch.seconds();
 
   for (size_t i = 0; i < slices.size(); ++i) {
     const auto& [sample, count] = slices[i];
@@ -287,7 +304,7 @@ void Engine::State::run(const std::vector<Slice>& slices) {
                  sample->cache->next_position() - count);
   }
 
-  std::vector<Sample*> ready;
+  std::vector<Turn> turns;
   std::vector<int64_t> rows;
   for (size_t i = 0; i < slices.size(); ++i) {
     Sample& sample = *slices[i].sample;
@@ -295,14 +312,25 @@ void Engine::State::run(const std::vector<Slice>& slices) {
     const bool wants_next = sample.settle();
     if (prompt_done) scheduler->offer_prefix(sample);
     if (!wants_next) continue;
-    ready.push_back(&sample);
-    rows.push_back(last_rows[i]);
+    turns.push_back({&sample, static_cast<int64_t>(rows.size())});
+    for (size_t draft = 0; draft <= sample.drafts().size(); ++draft)
+      rows.push_back(last_rows[i] + static_cast<int64_t>(draft));
   }
-  if (ready.empty()) return;
-  const bool all = static_cast<int64_t>(rows.size()) == hidden.size(0);
+  if (turns.empty()) return;
+  const bool all = static_cast<int64_t>(rows.size()) == hidden.size(0);  // no prefill
   const at::Tensor wanted = all ? hidden : at::index_select(hidden, 0, to_tensor(rows, hidden.device()));
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
-  sample(ready, weights.logits(wanted, mode).to(at::kCPU).contiguous());
+  const Stopwatch logits_watch;
+  const at::Tensor logits = weights.logits(wanted, mode).to(at::kCPU).contiguous();
+  if (all && hidden.size(0) <= kMostRows) row_cost.learn(hidden.size(0), forward_s + logits_watch.seconds());
+  sample(std::move(turns), logits);
+  for (const Slice& slice : slices) {
+    const auto drafts = static_cast<int64_t>(slice.sample->drafts().size());
+    if (drafts == 0) continue;
+    ++stats.drafts;
+    stats.draft_tokens += drafts;
+    stats.accepted_tokens += slice.sample->end_drafts();
+  }
 }
 
 // Rows of the first prompt, from `first_position` on: the log-prob of the id that follows each.
@@ -329,14 +357,15 @@ void Engine::State::score_prompt(Sample& sample, const at::Tensor& hidden, int64
   }
 }
 
-void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& logits) {
+// One id for each sample; whose id was the draft of its next row has another turn, until none has.
+void Engine::State::sample(std::vector<Turn> turns, const at::Tensor& logits) {
   const int64_t vocab = logits.size(1);
   const float* data = logits.const_data_ptr<float>();
-  std::vector<TokenDraw> draws(ready.size());
-  ops::parallel_for(0, static_cast<int64_t>(ready.size()), 1, [&](int64_t begin, int64_t end) {
+  std::vector<TokenDraw> draws(turns.size());
+  const auto draw = [&](int64_t begin, int64_t end) {
     static thread_local SamplerScratch scratch;
     for (int64_t i = begin; i < end; ++i) {
-      Sample& sample = *ready[i];
+      Sample& sample = *turns[i].sample;
       const SamplingOptions& options = sample.job().request.sampling;
       const bool too_early = sample.history().tokens < options.min_tokens;
       const std::span<const int32_t> forbidden =
@@ -349,19 +378,26 @@ void Engine::State::sample(const std::vector<Sample*>& ready, const at::Tensor& 
         }
         limits.allowed = scratch.allowed;
       }
-      draws[i] = draw_token({data + i * vocab, static_cast<size_t>(vocab)}, options, sample.history(), limits,
-                            static_cast<uint64_t>(sample.index()), scratch);
+      draws[i] = draw_token({data + turns[i].row * vocab, static_cast<size_t>(vocab)}, options, sample.history(),
+                            limits, static_cast<uint64_t>(sample.index()), scratch);
     }
-  });
-  for (size_t i = 0; i < ready.size(); ++i) {
-    if (!ready[i]->error.empty()) {
-      ready[i]->finish(FinishDetail::kInternal);
-      continue;
+  };
+  while (!turns.empty()) {
+    ops::parallel_for(0, static_cast<int64_t>(turns.size()), 1, draw);
+    size_t more = 0;
+    for (size_t i = 0; i < turns.size(); ++i) {
+      const auto [sample, row] = turns[i];
+      if (!sample->error.empty()) {
+        sample->finish(FinishDetail::kInternal);
+        continue;
+      }
+      ++stats.sampled_tokens;
+      sample->mark_sampled();
+      sample->add_sampled(std::move(draws[i]));
+      tell(*sample);
+      if (sample->accept_draft()) turns[more++] = {sample, row + 1};
     }
-    ++stats.sampled_tokens;
-    ready[i]->mark_sampled();
-    ready[i]->add_sampled(std::move(draws[i]));
-    tell(*ready[i]);
+    turns.resize(more);
   }
 }
 
@@ -373,6 +409,8 @@ void Engine::State::tell(Sample& sample) {
                                     .tokens = sample.runner().tokens(),
                                     .kv_tokens = sample.cache ? sample.cache->cached_tokens() : 0,
                                     .context_tokens = sample.cache ? sample.cache->next_position() : 0,
+                                    .draft_tokens = sample.draft_tokens,
+                                    .accepted_tokens = sample.accepted_tokens,
                                     .thinking = sample.runner().thinking(),
                                     .text = text,
                                     .trace = &sample.runner().trace(),
@@ -388,6 +426,7 @@ EngineStats Engine::stats() const {
   }
   out.used_pages = state_->pool->used_pages();
   out.shared_prefix_pages = state_->prefixes->reclaimable_pages();
+  out.budgets_lowered = state_->scheduler->lowered;
   out.preemptions_parked = state_->scheduler->parked;
   out.preemptions_replayed = state_->scheduler->replayed;
   out.prefix_hit_tokens = state_->scheduler->prefix_hit_tokens;

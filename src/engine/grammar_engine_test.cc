@@ -47,15 +47,16 @@ TEST_F(GrammarEngineTest, AnswersSatisfyTheirSchema) {
 TEST_F(GrammarEngineTest, NeighboursAndPreemptionChangeNothing) {
   start(kStories);
   std::vector<std::vector<int32_t>> alone;
-  for (uint64_t seed = 0; seed < 6; ++seed)
+  for (uint64_t seed = 0; seed < 12; ++seed)
     alone.push_back(run_one(*model_->engine, request(kPerson, seed)).trace.token_ids());
   // Room for about two of them: the others are dropped and replayed.
   start(kStories, {.kv_memory_bytes = 220 * model_->engine->options().kv_memory_bytes / (64 * 528),
                    .page_tokens = 16,
                    .exact = true});
   std::vector<Request> requests;
-  for (uint64_t seed = 0; seed < 6; ++seed) requests.push_back(request(kPerson, seed));
+  for (uint64_t seed = 0; seed < 12; ++seed) requests.push_back(request(kPerson, seed));
   const auto results = run_all(*model_->engine, std::move(requests));
+  EXPECT_GT(model_->engine->stats().preemptions_replayed, 0);
   for (size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i].trace.token_ids(), alone[i]) << results[i].error;
 }
 

@@ -46,6 +46,8 @@ struct SampleResult {
   std::string stop_string;          // the one that ended it; empty otherwise
   std::string error;                // one line, when reason_of(trace.finish) is kError
   int64_t preemptions = 0;
+  int64_t draft_tokens = 0;             // fed before they were sampled (engine/speculation.h)
+  int64_t accepted_tokens = 0;          // of these, those that then were
   int64_t prefix_hit_tokens = 0;        // of the first chunk's prompt, taken from the prefix cache
   std::vector<TokenDraw> prompt_draws;  // with prompt_logprobs: one an id of the query, the first without log-prob
 };
@@ -54,9 +56,10 @@ struct SampleResult {
 struct SampleProgress {
   int64_t sample = 0;
   int64_t chunk = 0;
-  int64_t tokens = 0;          // generated so far
-  int64_t kv_tokens = 0;       // cached now
-  int64_t context_tokens = 0;  // seen by this chunk
+  int64_t tokens = 0;                             // generated so far
+  int64_t kv_tokens = 0;                          // cached now
+  int64_t context_tokens = 0;                     // seen by this chunk
+  int64_t draft_tokens = 0, accepted_tokens = 0;  // up to the step before
   bool thinking = false;
   std::string_view text;  // new, certain text (empty without a tokenizer)
   // All of it, for listeners that keep their own place in it; valid during the call.
@@ -80,6 +83,7 @@ struct Request {
   std::shared_ptr<const Environment> environment;  // null: longcot
   std::shared_ptr<TokenGrammar> grammar;           // what the answer (not the thinking) has to be; null: anything
   std::optional<std::chrono::steady_clock::time_point> deadline;
+  double weight = 1;  // its share beside others while not all can run (scheduler.h)
 
   std::function<void(const SampleProgress&)> on_progress;  // after each sampled token; may be empty
   std::function<void(SampleResult)> on_finish;             // once a sample

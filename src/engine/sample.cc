@@ -1,6 +1,7 @@
 #include "engine/sample.h"
 
 #include <algorithm>
+#include <array>
 
 namespace throughline {
 
@@ -57,13 +58,29 @@ int64_t Sample::next_rows(int64_t budget) const {
   return rows;
 }
 
+RngKey Sample::eviction_key() const {
+  return {job_->request.sampling.seed, static_cast<uint64_t>(index_), static_cast<uint64_t>(runner_.tokens()),
+          RngPurpose::kEvict};
+}
+
+int64_t Sample::smaller_budget() const {
+  return std::max(job_->request.policy->least_budget(), cache->cached_tokens() / 2);
+}
+
+int64_t Sample::pages_to_gain() const {
+  if (state != State::kRunning || finished() || next_is_prefill()) return 0;
+  const auto* policy = job_->request.policy.get();
+  return policy != nullptr && policy->least_budget() > 0 ? cache->pages_to_gain(smaller_budget()) : 0;
+}
+
+void Sample::lower_budget() { cache->lower_budget(smaller_budget(), eviction_key()); }
+
 bool Sample::settle() {
   const int64_t fed = cache->next_position();
   if (replay_next_ < replay_.size()) {
-    if (replay_[replay_next_].tokens == fed) cache->replay(replay_[replay_next_++]);
+    while (replay_next_ < replay_.size() && replay_[replay_next_].tokens == fed) cache->replay(replay_[replay_next_++]);
   } else if (fed > replay_until_ && cache->due()) {
-    cache->compress({job_->request.sampling.seed, static_cast<uint64_t>(index_),
-                     static_cast<uint64_t>(runner_.tokens()), RngPurpose::kEvict});
+    cache->compress(eviction_key());
   }
   return fed == context_tokens();
 }
@@ -83,6 +100,63 @@ void Sample::drop() {
   replay_next_ = 0;
   cache.reset();
   state = State::kDropped;
+}
+
+// The one place that says who is never speculated on.
+bool Sample::may_speculate() const { return !per_step_policy(); }
+
+void Sample::make_drafts(const SpeculationOptions& options, int64_t most, double cost) {
+  const int64_t fed = cache->next_position();
+  if (!may_speculate() || next_is_prefill() || fed + 1 != context_tokens() || kind_at(fed) != TokenKind::kSampled)
+    return;
+  most = std::min({most, options.num_speculative_tokens, runner_.free_tokens() - 1});
+  if (most > 0) most = cache->rows_to_event(most + 1) - 1;
+  if (most <= 0) return;
+  const Trace& trace = runner_.trace();
+  if (!lookup_) {
+    lookup_ =
+        std::make_unique<Lookup>(Lookup{.index = LookupIndex(options.prompt_lookup_min, options.prompt_lookup_max,
+                                                             static_cast<int64_t>(trace.query_ids.size()) +
+                                                                 trace.tokens() + options.num_speculative_tokens)});
+    for (const int32_t id : trace.query_ids) lookup_->odds.learn(lookup_->index.push(id));
+  }
+  Lookup& l = *lookup_;
+  for (; l.chunk < trace.chunks.size(); ++l.chunk, l.in_chunk = 0) {
+    const auto& ids = trace.chunks[l.chunk].token_ids;
+    while (l.in_chunk < ids.size()) l.odds.learn(l.index.push(ids[l.in_chunk++]));
+    if (l.chunk + 1 == trace.chunks.size()) break;
+  }
+  if (l.index.match_length() == 0) return;
+  double chance = 1;
+  while (static_cast<int64_t>(drafts_.size()) < most) {
+    const auto k = static_cast<int64_t>(drafts_.size());
+    const int32_t id = l.index.guess(k, drafts_);
+    chance *= l.odds.chance(l.index.match_length() + k);
+    if (options.adaptive && chance <= cost) return;
+    const auto& ending = job_->ending_ids;
+    if (std::find(ending.begin(), ending.end(), id) != ending.end()) return;  // nothing follows it
+    drafts_.push_back(id);
+  }
+}
+
+bool Sample::accept_draft() {
+  if (accepted_ == drafts_.size() || finished() || !cache) return false;
+  const int64_t next = cache->next_position();
+  if (next == context_tokens() || kind_at(next) != TokenKind::kSampled || id_at(next) != drafts_[accepted_])
+    return false;
+  ++accepted_;
+  cache->commit(std::array{TokenKind::kSampled});
+  return settle();
+}
+
+int64_t Sample::end_drafts() {
+  const auto accepted = static_cast<int64_t>(accepted_);
+  draft_tokens += static_cast<int64_t>(drafts_.size());
+  accepted_tokens += accepted;
+  drafts_.clear();
+  accepted_ = 0;
+  if (cache) cache->release_uncommitted();
+  return accepted;
 }
 
 void Sample::add_sampled(TokenDraw draw) {
@@ -212,6 +286,8 @@ SampleResult Sample::result() {
   if (stops_) out.stop_string = stops_->found();
   out.error = error;
   out.preemptions = preemptions;
+  out.draft_tokens = draft_tokens;
+  out.accepted_tokens = accepted_tokens;
   out.prefix_hit_tokens = prefix_hit_tokens;
   out.prompt_draws = std::move(prompt_draws);
   return out;

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "cache/sequence_cache.h"
+#include "engine/lookup_drafter.h"
 #include "engine/request.h"
+#include "engine/speculation.h"
 #include "text/stop_strings.h"
 #include "text/stream_decoder.h"
 #include "think/trace_runner.h"
@@ -48,7 +50,9 @@ class Sample {
   std::unique_ptr<SequenceCache::Parked> parked;  // while parked
   int64_t preemptions = 0;
   int64_t prefix_hit_tokens = 0;
+  double turn_ends = 0;                 // in virtual time: the order (scheduler.h)
   int64_t turn_from = 0;                // tokens generated when its turn began
+  int64_t ran_from = 0;                 // and when it was last admitted
   std::vector<TokenDraw> prompt_draws;  // filled by the engine where the request wants them
   bool wants_prompt_logprobs() const { return job_->request.prompt_logprobs >= 0 && runner_.chunk_index() == 0; }
   const WeightVersion& weights() const { return weights_; }  // of the present chunk; no decoder: it has not begun
@@ -65,9 +69,25 @@ class Sample {
   // Rows to feed next, at most `budget` (at least 1). REQUIRES: running, not finished.
   int64_t next_rows(int64_t budget) const;
   bool next_is_prefill() const;
+  // Memory pressure: pages that a smaller budget would give back, if the request allows one and now is a time for it.
+  int64_t pages_to_gain() const;
+  void lower_budget();  // REQUIRES: pages_to_gain() > 0
   // After the rows were committed: replays or fires what is due. True when all ids are fed and the next id is to be
   // sampled.
   bool settle();
+
+  // --- drafts: ids to feed behind the newest one in the same step ---
+  // Makes at most `most`, each likelier than `cost` to be sampled where `options` are adaptive. None while rows are
+  // forced or replayed, nor for samples whose policy or logits depend on more than the ids before.
+  void make_drafts(const SpeculationOptions& options, int64_t most, double cost);
+  std::span<const int32_t> drafts() const { return drafts_; }
+  // Whether the id just sampled is the draft of the next row: then commits that row, whose logits come next, and
+  // settles it. False: the drafts that are left are void.
+  bool accept_draft();
+  int64_t end_drafts();  // at the end of the step: counts them, gives their room back; how many were accepted
+  void void_drafts() { drafts_.clear(); }
+  void forget_lookups() { lookup_.reset(); }  // memory that is rebuilt when wanted
+  int64_t draft_tokens = 0, accepted_tokens = 0;
 
   // --- results ---
   const TokenHistory& history() const { return history_; }
@@ -93,6 +113,9 @@ class Sample {
   void follow_grammar(int32_t id);
   bool may_open_thinking() const;
   bool per_step_policy() const;
+  int64_t smaller_budget() const;  // half of what is cached, not less than the request allows
+  RngKey eviction_key() const;
+  bool may_speculate() const;
 
   std::shared_ptr<const Job> job_;
   int64_t index_;
@@ -102,6 +125,15 @@ class Sample {
   WeightVersion weights_;
   TokenHistory history_;
   size_t seen_chunk_ = 0, seen_in_chunk_ = 0;  // ids before this are in history_ and text
+
+  struct Lookup {
+    LookupIndex index;
+    DraftOdds odds;
+    size_t chunk = 0, in_chunk = 0;  // ids before this are in the index
+  };
+  std::unique_ptr<Lookup> lookup_;
+  std::vector<int32_t> drafts_;
+  size_t accepted_ = 0;  // of drafts_
 
   std::vector<EvictionRecord> replay_;  // of the dropped cache
   CacheStats replay_stats_;

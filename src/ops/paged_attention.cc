@@ -52,9 +52,9 @@ void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& ba
 }
 
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe) {
+                           AttentionProbe* probe, NumericMode mode) {
   check_attention(q, kv, batch, probe);
-  return cpu::paged_attention(q, kv, batch, scale, probe);
+  return cpu::paged_attention(q, kv, batch, scale, probe, mode);
 }
 
 at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv,

@@ -8,15 +8,18 @@
 // count the slots in use after this step's rows were appended, so the j-th of a sequence's r rows sits in slot
 // length - r + j and attends to slots 0 .. length - r + j (causal by slot).
 //
-// Reduction order is fixed in both modes: blocks of kAttentionBlockSlots slots counted from slot 0, each reduced by
-// itself, merged in slot order. So a row's result depends on its query and its slots only. fp32 accumulation, online
-// softmax. K and V are read once per group of query heads (GQA). CPU: threads split (sequence, KV head) pairs and rows.
+// Reduction order is fixed: blocks of kAttentionBlockSlots slots counted from slot 0, each reduced by
+// itself, merged in slot order. So a row's result depends on its query and its slots only; in fast mode long runs of
+// bf16 rows may be reduced otherwise (ops/cpu/tile_attention.h). fp32 accumulation, online softmax. K and V are read
+// once per group of query heads (GQA). CPU: threads split (sequence, KV head) pairs and rows.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>
+
+#include "ops/numeric.h"
 
 namespace throughline::ops {
 
@@ -49,7 +52,7 @@ struct AttentionProbe {
 
 // q [rows, q_heads, head_dim] contiguous -> [rows, q_heads, head_dim], q's dtype. scale is usually 1/sqrt(head_dim).
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe = nullptr);
+                           AttentionProbe* probe = nullptr, NumericMode mode = NumericMode::kExact);
 
 // The same by plain loops, double accumulation; for tests.
 at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,

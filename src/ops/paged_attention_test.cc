@@ -169,6 +169,23 @@ TEST(PagedAttention, EqualsTheReference) {
   }
 }
 
+// Slices long enough for tile_attention(): weights and their products are rounded to bf16 there.
+TEST(PagedAttention, FastModeEqualsTheReferenceUpToRounding) {
+  const std::vector<std::pair<int64_t, int64_t>> shapes = {{32, 1}, {64, 2}, {96, 3}, {128, 2}, {32, 7}, {32, 200}};
+  for (const auto& [head_dim, group] : shapes) {
+    SCOPED_TRACE(testing::Message() << "head_dim " << head_dim << " group " << group);
+    const int32_t scale = group < 3 ? 3 : 1;
+    const Case c = make_case({2, group, head_dim, group == 3 ? 7 : 64, at::kBFloat16}, {260 * scale, 33, 1},
+                             {group == 200 ? 33 : 90 * scale, 33, 1}, head_dim + group, group == 2 ? 5 : 0);
+    AttentionProbe probe{.lse = lse_buffer(c), .logits = {}}, expected_probe{.lse = lse_buffer(c), .logits = {}};
+    const at::Tensor out = paged_attention(c.q, c.kv, c.batch, c.scale, &probe, NumericMode::kFast);
+    const at::Tensor expected = paged_attention_reference(c.q, c.kv, c.batch, c.scale, &expected_probe);
+    EXPECT_LT(largest_difference(out, expected), 2.5e-2);
+    EXPECT_LT(largest_difference(probe.lse, expected_probe.lse), 4e-3);  // of rounded weights
+    EXPECT_LT((out.to(at::kDouble) - expected.to(at::kDouble)).abs().mean().item<double>(), 1.2e-3);
+  }
+}
+
 TEST(PagedAttention, LengthsMayDifferByHead) {
   expect_like_reference(make_case({3, 2, 16, 8}, {600, 30}, {1, 4}, 5, /*uneven=*/257));
   expect_like_reference(make_case({3, 2, 16, 8}, {600, 30}, {40, 4}, 5, /*uneven=*/10));
@@ -194,6 +211,12 @@ TEST(PagedAttention, ExtremeScoresStayFinite) {
   EXPECT_TRUE(out.isfinite().all().item<bool>());
   EXPECT_TRUE(probe.lse.isfinite().all().item<bool>());
   EXPECT_LT(largest_difference(out, paged_attention_reference(c.q, c.kv, c.batch, c.scale)), 1e-2);
+  Case tiles = make_case({4, 2, 32, 16, at::kBFloat16}, {700}, {100}, 9);
+  tiles.q = tiles.q * 300;
+  EXPECT_TRUE(paged_attention(tiles.q, tiles.kv, tiles.batch, tiles.scale, nullptr, NumericMode::kFast)
+                  .isfinite()
+                  .all()
+                  .item<bool>());
 }
 
 TEST(PagedAttention, NoRows) {

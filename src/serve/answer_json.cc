@@ -55,7 +55,8 @@ Json kv_json(const SampleResult& result, const AnswerContext& context) {
           {"mean_tokens", mean_kv_tokens(total)},
           {"final_tokens", total.final_tokens},
           {"evicted_tokens", total.evicted_tokens},
-          {"compressions", total.compressions}};
+          {"compressions", total.compressions},
+          {"lowered_to", total.lowered > 0 ? Json(total.lowest_budget) : Json(nullptr)}};
 }
 
 }  // namespace
@@ -217,6 +218,7 @@ Json KeptSets::event(const KvNews& news, const AnswerContext& context) {
           {"context_tokens", record.tokens},
           {"kept_tokens", record.kept},
           {"evicted_tokens", record.gone},
+          {"lowered_to", record.lowered_to > 0 ? Json(record.lowered_to) : Json(nullptr)},
           {"per_head", per_head},
           {"kept", std::move(list)}};
 }
@@ -254,7 +256,10 @@ Json final_json(int64_t index, const SampleResult& result, const AnswerContext& 
           {"timing",
            {{"queue_s", result.timing.queue_s},
             {"prefill_s", result.timing.prefill_s},
-            {"decode_s", result.timing.decode_s}}},
+            {"decode_s", result.timing.decode_s},
+            {"draft_tokens", result.draft_tokens},
+            {"accepted_tokens", result.accepted_tokens}}},
+          {"priority", context.priority},
           {"preemptions", result.preemptions},
           {"limited_by_kv_memory", context.limited_by_memory},
           {"error", result.error.empty() ? Json(nullptr) : Json(result.error)}};
@@ -266,13 +271,18 @@ Json timings_json(const SampleResult& result) {
   const auto rate = [](int64_t count, double seconds) {
     return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
   };
-  return {{"cache_n", result.prefix_hit_tokens},
-          {"prompt_n", prompt},
-          {"prompt_ms", result.timing.prefill_s * 1e3},
-          {"prompt_per_second", rate(prompt, result.timing.prefill_s)},
-          {"predicted_n", tokens},
-          {"predicted_ms", result.timing.decode_s * 1e3},
-          {"predicted_per_second", rate(tokens, result.timing.decode_s)}};
+  Json out = {{"cache_n", result.prefix_hit_tokens},
+              {"prompt_n", prompt},
+              {"prompt_ms", result.timing.prefill_s * 1e3},
+              {"prompt_per_second", rate(prompt, result.timing.prefill_s)},
+              {"predicted_n", tokens},
+              {"predicted_ms", result.timing.decode_s * 1e3},
+              {"predicted_per_second", rate(tokens, result.timing.decode_s)}};
+  if (result.draft_tokens > 0) {
+    out["draft_n"] = result.draft_tokens;
+    out["draft_n_accepted"] = result.accepted_tokens;
+  }
+  return out;
 }
 
 }  // namespace throughline::serve

@@ -236,6 +236,30 @@ TEST(LoopDetector, LongPeriodsAndReset) {
   EXPECT_TRUE(detector.push(5));
 }
 
+TEST(TraceRunner, FreeTokensAreThoseUntilTheRulesAct) {
+  for (const char* think :
+       {"longcot", "longcot:max_thinking=25", "longcot:reserve=9", "longcot:reserve=0,max_thinking=7",
+        "force:min_thinking=10,max_thinking=33", "delethink:chunk=40,carry=10,head=2,max_chunks=3,reserve=12",
+        "delethink:chunk=30,carry=10,head=2,max_chunks=9,max_thinking=44"}) {
+    for (const int64_t context : {kUnlimited, int64_t{60}}) {
+      const auto env = environment(think);
+      TraceRunner runner(*env, {1, 2, 3}, {.max_tokens = 90, .max_context = context, .eos_ids = {kEos}},
+                         ThinkingIds{kOpen, kClose}, /*opened_by_prompt=*/true, {7, 8});
+      int sampled = 0;
+      while (!runner.finished()) {
+        const int64_t free = runner.free_tokens(), chunk = runner.chunk_index();
+        ASSERT_GT(free, 0);
+        for (int64_t i = 1; i <= free; ++i) {
+          const int64_t before = runner.tokens();
+          runner.add_sampled({.id = counting(sampled++)});
+          const bool acted = runner.finished() || runner.chunk_index() != chunk || runner.tokens() != before + 1;
+          ASSERT_EQ(acted, i == free) << think << " at " << runner.tokens();
+        }
+      }
+    }
+  }
+}
+
 TEST(EnvironmentSpecs, WrongOnesAreNamed) {
   const auto line = [](const std::string& text) {
     auto spec = parse_spec(text, environment_infos(), "--think");

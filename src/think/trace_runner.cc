@@ -49,18 +49,20 @@ bool TraceRunner::is_last_chunk() const {
 
 int64_t TraceRunner::chunk_room() const { return chunk_end_ - total_tokens_; }
 
-bool TraceRunner::must_close() const {
-  if (!thinking_now_ || thinking_done_) return false;
+int64_t TraceRunner::thinking_room() const {
+  if (!thinking_now_ || thinking_done_) return kUnlimited;
   const bool one_chunk = environment_.max_chunks() == 1;
   const int64_t budget = one_chunk ? chunk_end_ : limits_.max_tokens;
   const int64_t reserve = environment_.reserve(budget);
+  int64_t room = environment_.max_thinking() - thinking_tokens_;
   if (one_chunk) {
-    if (thinking_tokens_ >= std::min(environment_.max_thinking(), budget - reserve - 1)) return true;
-  } else if (thinking_tokens_ >= environment_.max_thinking() || (is_last_chunk() && chunk_room() <= reserve + 1)) {
-    return true;
+    room = std::min(room, budget - reserve - 1 - thinking_tokens_);
+  } else if (is_last_chunk()) {
+    room = std::min(room, chunk_room() - reserve - 1);
   }
   // Whatever was said before thinking began, one token is left for the answer (unless no reserve is wanted).
-  return is_last_chunk() && reserve > 0 && chunk_room() <= 2;
+  if (is_last_chunk() && reserve > 0) room = std::min(room, chunk_room() - 2);
+  return room;
 }
 
 void TraceRunner::track_thinking(int32_t id) {
@@ -138,7 +140,7 @@ void TraceRunner::flush_forced() {
 void TraceRunner::settle() {
   while (!finished()) {
     flush_forced();
-    if (must_close() && chunk_room() > 0) {
+    if (thinking_room() <= 0 && chunk_room() > 0) {
       to_force_.assign(1, tags_->close);
       closed_by_force_ = true;
       continue;
@@ -161,7 +163,8 @@ void TraceRunner::settle() {
 void TraceRunner::finish(FinishDetail detail) {
   // A stop string, or a grammar's end, is found a moment after its last id was added; it goes before a limit reached by
   // that same id.
-  const bool stop_at_limit = reason_of(detail) == FinishReason::kStop && reason_of(trace_.finish) == FinishReason::kLength;
+  const bool stop_at_limit =
+      reason_of(detail) == FinishReason::kStop && reason_of(trace_.finish) == FinishReason::kLength;
   if (finished() && !stop_at_limit) return;
   trace_.finish = detail;
   if (thinking_now_) trace_.thinking_to = total_tokens_;

@@ -6,6 +6,7 @@
 // docs/environments.md.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -42,6 +43,8 @@ class TraceRunner {
   int64_t chunk_index() const { return static_cast<int64_t>(trace_.chunks.size()) - 1; }
   int64_t tokens() const { return total_tokens_; }
   bool thinking() const { return thinking_now_; }
+  // At most so many ids will be sampled before the rules force one, open the next chunk or end the trace.
+  int64_t free_tokens() const { return std::min(chunk_room(), thinking_room()); }
 
   // Of the weights that the present chunk is run with. To be called before any of its ids is fed.
   void set_weight_version(int64_t version);
@@ -59,7 +62,7 @@ class TraceRunner {
   bool ends_at(int32_t id);
   int64_t chunk_room() const;  // tokens this chunk may still take by environment and max_tokens
   bool is_last_chunk() const;
-  bool must_close() const;
+  int64_t thinking_room() const;  // tokens until a close must be forced
   void track_thinking(int32_t id);
 
   const Environment& environment_;

@@ -40,6 +40,7 @@ Result<std::unique_ptr<RolloutEngine>> RolloutEngine::create(const TrainModel* m
   EngineOptions engine;
   engine.batch_max = options.section.batch;
   engine.exact = options.exact;
+  engine.speculation.num_speculative_tokens = 0;  // rollouts run in full batches, where it never pays
   engine.kv_memory_bytes =
       options.section.kv_memory_bytes > 0 ? options.section.kv_memory_bytes : default_kv_bytes(*model->decoder, engine);
   engine.park_memory_bytes = engine.kv_memory_bytes;  // parking keeps every bit; replay in fast mode would not

@@ -30,6 +30,7 @@ struct AttentionTask {
   int64_t block_begin = 0, block_end = 0;
   float scale = 1;
   ScoreSlots score_slots = nullptr;  // the machine's, or null
+  bool by_pairs = false;             // to be done by tile_attention()
   // Where to: either partials (one a block and query, for a sequence cut over threads) or the results.
   float* partials = nullptr;
   std::byte* out = nullptr;  // like q
