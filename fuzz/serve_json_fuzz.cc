@@ -1,4 +1,4 @@
-// rooms: base text think serve/api_request.cc serve/http_types.cc engine/request_fields.cc
+// rooms: base text grammar think serve/api_request.cc serve/http_types.cc engine/request_fields.cc
 // Parses any bytes as the body of both completion routes: no crash, no hang; an error is one line that names the body
 // or a field, and what is accepted holds a prompt. Errors and texts go through the SSE writer: each must stay one
 // event. Seeds: fuzz/corpus/serve_json.

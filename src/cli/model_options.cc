@@ -114,6 +114,7 @@ void FieldFlags::add_to(CLI::App& app, const std::string& heading) {
   group(app.add_option("--frequency-penalty,--frequency_penalty", values_.frequency_penalty,
                        "over the output (default 0)"));
   group(app.add_option("--logit-bias,--logit_bias", logit_bias_, "JSON object of token id: bias"));
+  group(app.add_option("--json-schema", json_schema_, "file of a JSON schema that the answer has to satisfy"));
   group(app.add_option("--n", values_.n, "samples a line (default 1)"));
 }
 
@@ -124,6 +125,9 @@ Result<RequestFields> FieldFlags::fields() const {
   }
   if (!think_.empty()) {
     TL_TRY(out.think, parse_spec(think_, environment_infos(), "--think"));
+  }
+  if (!json_schema_.empty()) {
+    TL_TRY(out.json_schema, read_json_file(json_schema_));
   }
   if (!stop_.empty()) out.stop = stop_;
   if (!stop_token_ids_.empty()) out.stop_token_ids = stop_token_ids_;

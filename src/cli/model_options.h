@@ -46,7 +46,7 @@ class FieldFlags {
 
  private:
   RequestFields values_;
-  std::string kv_, think_, logit_bias_;
+  std::string kv_, think_, logit_bias_, json_schema_;
   std::vector<std::string> stop_;
   std::vector<int32_t> stop_token_ids_;
   bool ignore_eos_ = false, sampling_logprobs_ = false;

@@ -365,13 +365,21 @@ void Engine::State::sample(std::vector<Turn> turns, const at::Tensor& logits) {
   const auto draw = [&](int64_t begin, int64_t end) {
     static thread_local SamplerScratch scratch;
     for (int64_t i = begin; i < end; ++i) {
-      const Sample& sample = *turns[i].sample;
+      Sample& sample = *turns[i].sample;
       const SamplingOptions& options = sample.job().request.sampling;
       const bool too_early = sample.history().tokens < options.min_tokens;
       const std::span<const int32_t> forbidden =
           too_early ? std::span<const int32_t>(sample.job().ending_ids) : std::span<const int32_t>();
+      DrawLimits limits{.forbidden = forbidden};
+      if (sample.restrict_ids(!too_early, scratch.allowed)) {
+        if (scratch.allowed.empty()) {
+          sample.error = "no token of the vocabulary goes on with what the grammar asks for";
+          continue;
+        }
+        limits.allowed = scratch.allowed;
+      }
       draws[i] = draw_token({data + turns[i].row * vocab, static_cast<size_t>(vocab)}, options, sample.history(),
-                            forbidden, static_cast<uint64_t>(sample.index()), scratch);
+                            limits, static_cast<uint64_t>(sample.index()), scratch);
     }
   };
   while (!turns.empty()) {
@@ -379,6 +387,10 @@ void Engine::State::sample(std::vector<Turn> turns, const at::Tensor& logits) {
     size_t more = 0;
     for (size_t i = 0; i < turns.size(); ++i) {
       const auto [sample, row] = turns[i];
+      if (!sample->error.empty()) {
+        sample->finish(FinishDetail::kInternal);
+        continue;
+      }
       ++stats.sampled_tokens;
       sample->mark_sampled();
       sample->add_sampled(std::move(draws[i]));

@@ -50,7 +50,24 @@ Result<ModelParts> ModelParts::load(const std::string& folder, const Decoder::Lo
     out.tags = ThinkingTags::resolve([&](std::string_view text) { return tokenizer.token_id(text); });
   }
   TL_TRY(out.defaults, load_generation_defaults(folder, out.decoder->config()));
+  if (out.tokenizer) {
+    out.grammars = std::make_unique<GrammarCompiler>([&tokenizer = *out.tokenizer, tags = out.tags,
+                                                      eos = out.defaults.eos_ids, vocab = out.decoder->config().vocab] {
+      std::vector<std::string> tokens(static_cast<size_t>(std::min<int64_t>(vocab, tokenizer.vocab_size())));
+      for (int32_t id = 0; id < static_cast<int32_t>(tokens.size()); ++id) {
+        const bool is_tag = tags && (id == tags->open_id || id == tags->close_id);
+        const bool is_end = std::find(eos.begin(), eos.end(), id) != eos.end();
+        if (!is_tag && !is_end && !tokenizer.is_special(id)) tokens[id] = tokenizer.token_bytes(id);
+      }
+      return tokens;
+    });
+  }
   return out;
+}
+
+Result<std::shared_ptr<TokenGrammar>> ModelParts::grammar(const GrammarSpec& spec) const {
+  if (!grammars) return Error{"the model directory has no tokenizer", spec.where, "a grammar is about text"};
+  return grammars->compile(spec);
 }
 
 Result<ModelPrompt> ModelParts::encode(std::string_view text, const std::string& where) const {
@@ -100,6 +117,10 @@ Result<Request> LoadedModel::request(ModelPrompt prompt, const RequestFields& fi
   if (fields.think) {
     TL_TRY(auto environment, make_environment(*fields.think, where + ": think"));
     request.environment = std::move(environment);
+  }
+  if (fields.json_schema) {
+    GrammarSpec spec{.schema = *fields.json_schema, .where = where + ": json_schema"};
+    TL_TRY(request.grammar, grammar(spec));
   }
   return request;
 }

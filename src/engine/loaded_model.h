@@ -11,6 +11,7 @@
 
 #include "engine/engine.h"
 #include "engine/request_fields.h"
+#include "grammar/grammar_compiler.h"
 #include "text/chat_template.h"
 
 namespace throughline {
@@ -27,12 +28,14 @@ struct ModelParts {
   std::optional<ChatTemplate> chat_template;
   std::optional<ThinkingTags> tags;  // none without a tokenizer
   GenerationDefaults defaults;
+  std::unique_ptr<GrammarCompiler> grammars;  // null without a tokenizer
 
   static Result<ModelParts> load(const std::string& folder, const Decoder::LoadOptions& options);
 
   // Messages in the model's template. Errors: no tokenizer, no template, what the template raises.
   Result<ModelPrompt> render(const Json& messages, const ChatTemplate::Options& options,
                              const std::string& where) const;
+  Result<std::shared_ptr<TokenGrammar>> grammar(const GrammarSpec& spec) const;
   // Plain text, with the tokenizer's own special tokens.
   Result<ModelPrompt> encode(std::string_view text, const std::string& where) const;
 };

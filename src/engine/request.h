@@ -15,6 +15,7 @@
 #include "base/spec.h"
 #include "cache/sequence_cache.h"
 #include "engine/sampler.h"
+#include "grammar/token_grammar.h"
 #include "model/decoder.h"
 #include "think/environment.h"
 #include "think/trace.h"
@@ -80,6 +81,7 @@ struct Request {
   int64_t prompt_logprobs = -1;  // -1: none; N: of the query's ids and the N best (SampleResult::prompt_draws)
   std::shared_ptr<const EvictionPolicy> policy;    // null: full
   std::shared_ptr<const Environment> environment;  // null: longcot
+  std::shared_ptr<TokenGrammar> grammar;           // what the answer (not the thinking) has to be; null: anything
   std::optional<std::chrono::steady_clock::time_point> deadline;
   double weight = 1;  // its share beside others while not all can run (scheduler.h)
 

@@ -122,6 +122,7 @@ Result<bool> read_request_field(RequestFields& f, const std::string& key, const 
   if (key == "n") return set(f.n, read.integer(key, value, 1, 1024));
   if (key == "kv") return set(f.kv, parse_spec_json(value, known.policies, read.where() + ": kv"));
   if (key == "think") return set(f.think, parse_spec_json(value, known.environments, read.where() + ": think"));
+  if (key == "json_schema") return set(f.json_schema, Result<Json>(value));
   return false;
 }
 
@@ -149,6 +150,7 @@ RequestFields RequestFields::over(const RequestFields& fallback) const {
   fill(out.sampling_logprobs, fallback.sampling_logprobs);
   fill(out.kv, fallback.kv);
   fill(out.think, fallback.think);
+  fill(out.json_schema, fallback.json_schema);
   return out;
 }
 

@@ -27,6 +27,7 @@ struct RequestFields {
   std::optional<std::map<int32_t, double>> logit_bias;
   std::optional<bool> ignore_eos, sampling_logprobs;
   std::optional<Spec> kv, think;
+  std::optional<Json> json_schema;  // of the answer
 
   // Fields that are set here win over `fallback`'s.
   RequestFields over(const RequestFields& fallback) const;
@@ -71,6 +72,7 @@ Result<bool> read_request_field(RequestFields& fields, const std::string& key, c
                                 const KnownSpecs& known, const TypedValues& read);
 constexpr const char* kRequestFieldNames =
     "max_tokens, temperature, top_p, top_k, min_p, seed, stop, stop_token_ids, ignore_eos, logprobs, "
-    "sampling_logprobs, min_tokens, repetition_penalty, presence_penalty, frequency_penalty, logit_bias, n, kv, think";
+    "sampling_logprobs, min_tokens, repetition_penalty, presence_penalty, frequency_penalty, logit_bias, n, kv, think, "
+    "json_schema";
 
 }  // namespace throughline

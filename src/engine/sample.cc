@@ -191,7 +191,43 @@ void Sample::take_new_ids() {
     const bool thought = trace.thinking_from >= 0 && index >= trace.thinking_from &&
                          (trace.thinking_to < 0 || index < trace.thinking_to);
     if (decoder_ && !is_ending_id && !stopped_) stream_text(id, thought);
+    const bool answers = trace.answer_from >= 0 && index >= trace.answer_from;
+    if (job_->request.grammar && answers && !is_ending_id) follow_grammar(id);
   }
+}
+
+void Sample::follow_grammar(int32_t id) {
+  TokenGrammar& grammar = *job_->request.grammar;
+  if (!grammar.accept(grammar_, id)) {
+    error = "internal error: id " + std::to_string(id) + " does not follow the grammar";
+    runner_.finish(FinishDetail::kInternal);
+  } else if (grammar.must_end(grammar_)) {
+    runner_.finish(FinishDetail::kGrammar);
+  }
+}
+
+// A model that opens its thinking itself does so first of all.
+bool Sample::may_open_thinking() const {
+  if (!job_->tags || runner_.tokens() > 0) return false;
+  const auto& query = job_->query_ids;  // templates that want no thinking write an empty one
+  const size_t near = std::min<size_t>(query.size(), 8);
+  return std::find(query.end() - static_cast<std::ptrdiff_t>(near), query.end(), job_->tags->close) == query.end();
+}
+
+bool Sample::restrict_ids(bool may_end, std::vector<uint64_t>& allowed) {
+  if (!job_->request.grammar || runner_.thinking()) return false;
+  const TokenGrammar::Next next = job_->request.grammar->next(grammar_);
+  allowed = next.ids->bits;
+  const auto set = [&](int32_t id, bool can) {
+    const size_t word = static_cast<size_t>(id) / 64;
+    const uint64_t bit = uint64_t{1} << (id % 64);
+    if (can && word >= allowed.size()) allowed.resize(word + 1);
+    if (word < allowed.size()) allowed[word] = can ? allowed[word] | bit : allowed[word] & ~bit;
+  };
+  for (const int32_t id : job_->ending_ids) set(id, may_end && next.may_end);
+  if (may_open_thinking()) set(job_->tags->open, true);
+  if (std::all_of(allowed.begin(), allowed.end(), [](uint64_t word) { return word == 0; })) allowed.clear();
+  return true;
 }
 
 void Sample::stream_text(int32_t id, bool thinking) {

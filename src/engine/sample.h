@@ -91,6 +91,9 @@ class Sample {
 
   // --- results ---
   const TokenHistory& history() const { return history_; }
+  // Under a grammar: the ids that may come next (DrawLimits), empty where the vocabulary lacks what must come; endings
+  // only when it may end, and `may_end` says so too. False: no grammar now.
+  bool restrict_ids(bool may_end, std::vector<uint64_t>& allowed);
   void add_sampled(TokenDraw draw);  // also opens the next chunk: then cache is empty and state kWaiting
   void finish(FinishDetail detail);
   const std::vector<ChunkKv>& closed_kv() const { return kv_; }
@@ -107,6 +110,8 @@ class Sample {
   void close_chunk();
   void take_new_ids();
   void stream_text(int32_t id, bool thinking);
+  void follow_grammar(int32_t id);
+  bool may_open_thinking() const;
   bool per_step_policy() const;
   int64_t smaller_budget() const;  // half of what is cached, not less than the request allows
   RngKey eviction_key() const;
@@ -139,6 +144,7 @@ class Sample {
   std::optional<StreamDecoder> decoder_;
   std::optional<StopStrings> stops_;
   bool stopped_ = false;  // a stop string was found
+  TokenGrammar::State grammar_;
   std::string text_, new_text_;
 
   SampleTiming timing_;

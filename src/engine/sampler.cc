@@ -19,13 +19,20 @@ double log_sum_exp(std::span<const float> logits) {
   return top + std::log(sum);
 }
 
-bool changes_logits(const SamplingOptions& options, std::span<const int32_t> forbidden) {
-  return !forbidden.empty() || !options.logit_bias.empty() || options.repetition_penalty != 1 ||
-         options.presence_penalty != 0 || options.frequency_penalty != 0;
+bool changes_logits(const SamplingOptions& options, const DrawLimits& limits) {
+  return !limits.allowed.empty() || !limits.forbidden.empty() || !options.logit_bias.empty() ||
+         options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
 }
 
-void apply_penalties(std::vector<float>& logits, const SamplingOptions& options, const TokenHistory& history,
-                     std::span<const int32_t> forbidden) {
+void take_out(std::vector<float>& logits, const DrawLimits& limits) {
+  for (size_t i = 0; !limits.allowed.empty() && i < logits.size(); ++i) {
+    const bool can = i / 64 < limits.allowed.size() && (limits.allowed[i / 64] >> (i % 64) & 1) != 0;
+    if (!can) logits[i] = kNever;
+  }
+  for (const int32_t id : limits.forbidden) logits[id] = kNever;
+}
+
+void apply_penalties(std::vector<float>& logits, const SamplingOptions& options, const TokenHistory& history) {
   const auto repeat = [&](int32_t id) {
     float& logit = logits[id];
     const auto penalty = static_cast<float>(options.repetition_penalty);
@@ -44,7 +51,6 @@ void apply_penalties(std::vector<float>& logits, const SamplingOptions& options,
     }
   }
   for (const auto& [id, bias] : options.logit_bias) logits[id] += static_cast<float>(bias);
-  for (const int32_t id : forbidden) logits[id] = kNever;
 }
 
 // Before: larger logit first, then smaller id.
@@ -158,11 +164,12 @@ Status check_sampling(const SamplingOptions& options, int64_t vocab, const std::
 }
 
 TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& options, const TokenHistory& history,
-                     std::span<const int32_t> forbidden, uint64_t sample, SamplerScratch& scratch) {
+                     const DrawLimits& limits, uint64_t sample, SamplerScratch& scratch) {
   std::span<const float> adjusted = logits;
-  if (changes_logits(options, forbidden)) {
+  if (changes_logits(options, limits)) {
     scratch.logits.assign(logits.begin(), logits.end());
-    apply_penalties(scratch.logits, options, history, forbidden);
+    take_out(scratch.logits, limits);
+    apply_penalties(scratch.logits, options, history);
     adjusted = scratch.logits;
   }
   TokenDraw draw;

@@ -1,9 +1,9 @@
 // From one row of logits to one token id. Pure functions: same row, options, history and key, same token.
 //
-// Order, as transformers': logit bias and penalties, then temperature, top-k, top-p, min-p, then the draw. Log-probs
-// are of the model's distribution (temperature 1, nothing applied); sampling_logprob is of the distribution drawn from.
-// repetition_penalty sees prompt and output (transformers), presence and frequency penalties the output only (OpenAI).
-// Ties: greedy takes the smallest id; top-k keeps the smaller ids.
+// Order, as transformers': what may not come is taken out, logit bias and penalties, then temperature, top-k, top-p,
+// min-p, then the draw. Log-probs are of the model's distribution (temperature 1, nothing applied); sampling_logprob is
+// of the distribution drawn from. repetition_penalty sees prompt and output (transformers), presence and frequency
+// penalties the output only (OpenAI). Ties: greedy takes the smallest id; top-k keeps the smaller ids.
 #pragma once
 
 #include <cstdint>
@@ -49,14 +49,21 @@ struct TokenHistory {
 
 // Reused between rows; holds no result.
 struct SamplerScratch {
+  std::vector<uint64_t> allowed;  // the caller's, for DrawLimits
   std::vector<float> logits;
   std::vector<float> weights;
   std::vector<int32_t> order;
 };
 
-// `forbidden`: ids that cannot be drawn (EOS before min_tokens). `sample` is the index within the request.
+// What stands besides the options.
+struct DrawLimits {
+  std::span<const int32_t> forbidden;  // ids that cannot be drawn (EOS before min_tokens)
+  std::span<const uint64_t> allowed;   // a bit an id; those beyond it and those of 0 cannot be drawn. Empty: all can
+};
+
+// `sample` is the index within the request.
 TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& options, const TokenHistory& history,
-                     std::span<const int32_t> forbidden, uint64_t sample, SamplerScratch& scratch);
+                     const DrawLimits& limits, uint64_t sample, SamplerScratch& scratch);
 
 // What draw_token() reports of an id that was given: its log-prob, and those of the `top` best.
 TokenDraw score_token(std::span<const float> logits, int32_t id, int64_t top, SamplerScratch& scratch);

@@ -15,7 +15,7 @@ TokenDraw draw(const std::vector<float>& logits, const SamplingOptions& options,
   SamplerScratch scratch;
   TokenHistory history;
   history.tokens = static_cast<int64_t>(counter);
-  return draw_token(logits, options, history, forbidden, 0, scratch);
+  return draw_token(logits, options, history, {.forbidden = forbidden}, 0, scratch);
 }
 
 std::vector<double> frequencies(const std::vector<float>& logits, const SamplingOptions& options, int draws = 20000) {

@@ -13,22 +13,10 @@ constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 constexpr size_t kMostPrompts = 2048;
 
 // Of no meaning here, harmless to leave out: OpenAI's bookkeeping, and hints of other servers.
-constexpr std::string_view kIgnored[] = {"user",
-                                         "metadata",
-                                         "store",
-                                         "service_tier",
-                                         "safety_identifier",
-                                         "verbosity",
-                                         "prompt_cache_key",
-                                         "cache_prompt",
-                                         "id_slot",
-                                         "timings_per_token",
-                                         "slot_id",
-                                         "request_id",
-                                         "cache_salt",
-                                         "return_progress",
-                                         "prompt_cache_retention",
-                                         "parallel_tool_calls"};
+constexpr std::string_view kIgnored[] = {
+    "user",      "metadata",         "store",        "service_tier",    "safety_identifier",
+    "verbosity", "prompt_cache_key", "cache_prompt", "id_slot",         "timings_per_token",
+    "slot_id",   "request_id",       "cache_salt",   "return_progress", "prompt_cache_retention"};
 
 // Known, but not done here: better refused than silently wrong. Their harmless values pass.
 struct Refused {
@@ -50,10 +38,10 @@ const std::vector<Refused>& refused() {
       {"function_call", "none", "use tool_choice"},
       {"truncate_prompt_tokens", nullptr, "shorten the prompt"},
       {"grammar", "", "leave it out"},
-      {"guided_json", nullptr, "leave it out"},
+      {"guided_json", nullptr, "use response_format"},
       {"guided_regex", nullptr, "leave it out"},
       {"guided_choice", nullptr, "leave it out"},
-      {"structured_outputs", nullptr, "leave it out"},
+      {"structured_outputs", nullptr, "use response_format"},
       {"spaces_between_special_tokens", true, "leave it out"},
   };
   return list;
@@ -205,10 +193,25 @@ class BodyReader {
       return read_.wrong("response_format", "an object with a \"type\"");
     const std::string type = value["type"];
     if (type == "text") return true;
-    if (type == "json_object" || type == "json_schema")
-      return Error{"\"" + type + "\" is not supported: this server has no constrained decoding",
-                   read_.where() + ": response_format", "leave it out and ask for JSON in the prompt"};
-    return read_.wrong("response_format.type", "text, json_object or json_schema");
+    std::string place = "response_format";
+    if (type == "json_object") {
+      const bool described = value.contains("schema");  // llama-server's
+      out_.answer_grammar = GrammarSpec{.schema = described ? value["schema"] : Json{{"type", "object"}},
+                                        .where = read_.where() + ": " + place + (described ? ".schema" : "")};
+      return true;
+    }
+    if (type != "json_schema") return read_.wrong("response_format.type", "text, json_object or json_schema");
+    // OpenAI's chat has it one level deeper than its responses.
+    const Json* holder = &value;
+    if (value.contains("json_schema")) {
+      holder = &value["json_schema"];
+      place += ".json_schema";
+    }
+    if (!holder->is_object() || !holder->contains("schema")) return read_.wrong(place, "an object with a \"schema\"");
+    if (holder->contains("strict") && !(*holder)["strict"].is_null())
+      TL_TRY_STATUS(as_status(read_.boolean(place + ".strict", (*holder)["strict"])));
+    out_.answer_grammar = GrammarSpec{.schema = (*holder)["schema"], .where = read_.where() + ": " + place + ".schema"};
+    return true;
   }
 
   Result<bool> extras(const Json& value) {
@@ -281,6 +284,7 @@ class BodyReader {
     if (key == "top_logprobs") return set(top_logprobs_, read_.integer(key, value, 0, 20));
     if (key == "tools") return tools(value);
     if (key == "tool_choice") return tool_choice(value);
+    if (key == "parallel_tool_calls") return set(out_.parallel_calls, read_.boolean(key, value));
     if (key == "chat_template_kwargs") {
       if (!value.is_object()) return read_.wrong(key, "an object");
       for (const auto& [name, option] : value.items()) out_.template_options[name] = option;
@@ -397,8 +401,15 @@ class BodyReader {
   Result<bool> tool_choice(const Json& value) {
     if (value == "none") {
       no_tools_ = true;
-    } else if (value == "required" || (value.is_object() && value.contains("function"))) {
-      out_.tools_required = true;
+    } else if (value == "required") {
+      out_.call_required = true;
+    } else if (value.is_object() && value.value("type", Json()) == "function") {
+      // The chat API writes {"type", "function": {"name"}}, the responses API {"type", "name"}.
+      const Json& named = value.contains("function") ? value["function"] : value;
+      if (!named.is_object() || !named.contains("name") || !named["name"].is_string())
+        return read_.wrong("tool_choice.function", "an object with a \"name\"");
+      out_.call_required = true;
+      out_.required_function = named["name"];
     } else if (value != "auto") {
       return read_.wrong("tool_choice", "none, auto, required, or a function");
     }
@@ -411,10 +422,14 @@ class BodyReader {
     if (out_.kind == ApiKind::kChat) {
       if (out_.messages.is_null()) return missing("messages");
       if (no_tools_) out_.tools = nullptr;
-      if (out_.tools_required) {
-        return Error{"a call cannot be forced: this server has no constrained decoding",
-                     read_.where() + ": tool_choice", "use auto, and say it in the prompt"};
-      }
+      if (out_.call_required && out_.tools.is_null())
+        return Error{"a call is asked for, but there are no tools", read_.where() + ": tool_choice", ""};
+      const auto is_required = [this](const Json& tool) { return tool["function"]["name"] == out_.required_function; };
+      if (!out_.required_function.empty() && std::none_of(out_.tools.begin(), out_.tools.end(), is_required))
+        return Error{"\"" + out_.required_function + "\" is none of the tools", read_.where() + ": tool_choice", ""};
+      if (out_.continue_final_message && (out_.call_required || out_.answer_grammar))
+        return Error{"a message cannot be gone on with under response_format or a required call",
+                     read_.where() + ": continue_final_message", ""};
       if (top_logprobs_ && !chat_logprobs_) return Error{"needs logprobs: true", read_.where() + ": top_logprobs", ""};
       if (chat_logprobs_) out_.fields.logprobs = top_logprobs_.value_or(0);
       if (out_.continue_final_message) {
@@ -430,6 +445,8 @@ class BodyReader {
       if (!best_of_.is_null() && best_of_ != Json(1) && best_of_ != Json(out_.fields.n.value_or(1)))
         return Error{"is not supported", read_.where() + ": best_of", "use n"};
     }
+    if (out_.answer_grammar && out_.fields.json_schema)
+      return Error{"beside response_format says it twice", read_.where() + ": json_schema", "leave one out"};
     if (!out_.stream && (out_.include_usage || out_.continuous_usage))
       return Error{"is only for stream: true", read_.where() + ": stream_options", ""};
     return {};

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/request_fields.h"
+#include "grammar/json_schema.h"
 
 namespace throughline::serve {
 
@@ -30,8 +31,6 @@ struct Extras {
   std::vector<int64_t> layers;  // of the KV events; empty: all
 };
 
-enum class ResponseFormat { kText, kJsonObject, kJsonSchema };
-
 struct ApiRequest {
   ApiKind kind = ApiKind::kChat;
   std::string model;  // as the client named it; may be empty
@@ -46,7 +45,9 @@ struct ApiRequest {
   bool add_special_tokens = true;
   Json messages = nullptr;
   Json tools = nullptr;
-  bool tools_required = false;  // tool_choice: required, or one function
+  bool call_required = false;     // tool_choice: required, or one function
+  std::string required_function;  // the one; empty: any
+  bool parallel_calls = true;
   Json template_options = Json::object();
   bool add_generation_prompt = true;
   bool continue_final_message = false;
@@ -60,9 +61,8 @@ struct ApiRequest {
   bool split_reasoning = true;    // false: tags and thinking stay in the content
   std::optional<int64_t> thinking_budget;
   std::optional<double> timeout_s;
-  int64_t priority = 0;  // -kMostPriority to kMostPriority
-  ResponseFormat format = ResponseFormat::kText;
-  Json schema = nullptr;
+  int64_t priority = 0;                       // -kMostPriority to kMostPriority
+  std::optional<GrammarSpec> answer_grammar;  // response_format
   Extras extras;
 };
 

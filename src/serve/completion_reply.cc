@@ -230,7 +230,8 @@ void CompletionReply::add_calls(Sample& sample, std::vector<ToolCall> calls, Jso
 
 std::string CompletionReply::reason_of(const Sample& sample) const {
   const FinishDetail detail = sample.result->trace.finish;
-  const bool called = sample.calls > 0 && (detail == FinishDetail::kEos || detail == FinishDetail::kStopToken);
+  const bool called =
+      sample.calls > 0 && throughline::reason_of(detail) == FinishReason::kStop && detail != FinishDetail::kStopString;
   return called ? "tool_calls" : finish_reason(detail);
 }
 

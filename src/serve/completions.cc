@@ -284,12 +284,34 @@ void Service::limit_by_memory(Request& request, CompletionJob& job) const {
   job.context.limited_by_memory = true;
 }
 
+// A required call goes before response_format, which is about answers in words. It is written as the template teaches
+// the model: tagged, or as bare JSON.
+Result<std::shared_ptr<TokenGrammar>> Service::grammar_of(const CompletionJob& job) const {
+  const ApiRequest& api = job.api;
+  if (!api.call_required) {
+    if (!api.answer_grammar) return std::shared_ptr<TokenGrammar>();
+    return model_->grammar(*api.answer_grammar);
+  }
+  GrammarSpec spec{.where = std::string(kRequestWhere) + ": tools"};
+  for (size_t i = 0; i < api.tools.size(); ++i) {
+    const Json& function = api.tools[i]["function"];
+    if (!api.required_function.empty() && function["name"] != api.required_function) continue;
+    spec.tools.push_back({function["name"], function.value("parameters", Json(nullptr)),
+                          spec.where + "[" + std::to_string(i) + "].function.parameters"});
+  }
+  spec.tagged = job.prompts.front().text.find("<tool_call>") != std::string::npos;
+  spec.several = spec.tagged && api.parallel_calls && api.required_function.empty();
+  return model_->grammar(spec);
+}
+
 Result<std::vector<Request>> Service::engine_requests(CompletionJob& job) {
   const ApiRequest& api = job.api;
   const RequestFields& fields = api.fields;
   std::vector<Request> out;
+  TL_TRY(const auto grammar, grammar_of(job));
   for (const auto& prompt : job.prompts) {
     TL_TRY(Request request, model_->request(prompt, fields, "", kRequestWhere));
+    if (grammar) request.grammar = grammar;
     request.stop_in_thinking = api.kind == ApiKind::kCompletion || !api.split_reasoning;
     request.continues_text = api.kind == ApiKind::kCompletion;
     request.prompt_logprobs = api.prompt_logprobs.value_or(-1);

@@ -103,8 +103,6 @@ Result<ResponsesBody> chat_of_responses(std::string_view text) {
                    "send the whole conversation as input"};
     } else if (key == "background" || key == "truncation" || key == "max_tool_calls" || key == "include") {
       if (value == Json(true)) return wrong(key, "is not supported");
-    } else if (key == "tool_choice" && value.is_object() && !value.contains("function")) {
-      return wrong(key, "a call cannot be forced: this server has no constrained decoding");
     } else if (key == "n" || key == "logprobs" || key == "messages") {
       return wrong(key, "is not a field of this route");
     } else if (key != "instructions") {

@@ -64,6 +64,7 @@ class Service {
   Result<CompletionJob> make_job(ApiRequest api, const std::string& id);
   Result<ModelPrompt> prompt_of_chat(const ApiRequest& api) const;
   Result<std::vector<Request>> engine_requests(CompletionJob& job);
+  Result<std::shared_ptr<TokenGrammar>> grammar_of(const CompletionJob& job) const;  // null: none is asked for
   Status apply_budget(ApiRequest& api) const;
   void limit_by_memory(Request& request, CompletionJob& job) const;
   HttpResponse error_of(const Error& error) const;

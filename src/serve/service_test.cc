@@ -539,5 +539,61 @@ TEST(ConstantTime, Equality) {
   EXPECT_FALSE(equal_in_constant_time("", "a"));
 }
 
+TEST_F(ServiceTest, AnswersAreWhatWasAskedFor) {
+  start("stories260K");
+  const Json schema = {
+      {"type", "object"},
+      {"properties", {{"ok", {{"type", "boolean"}}}, {"n", {{"type", "integer"}, {"maximum", 9}, {"minimum", 0}}}}},
+      {"required", {"ok", "n"}}};
+  Json body = {{"messages", user("Say it")},
+               {"max_tokens", 120},
+               {"response_format",
+                {{"type", "json_schema"}, {"json_schema", {{"name", "x"}, {"strict", true}, {"schema", schema}}}}}};
+  for (int seed = 0; seed < 4; ++seed) {
+    body["seed"] = seed;
+    const Json choice = ask("/v1/chat/completions", body)["choices"][0];
+    EXPECT_EQ(choice["finish_reason"], "stop");
+    const Json value = parse_json(choice["message"]["content"].get<std::string>(), "answer").value();
+    EXPECT_TRUE(value["ok"].is_boolean());
+    EXPECT_TRUE(value["n"].is_number_integer());
+    EXPECT_EQ(value.size(), 2);
+  }
+  body["response_format"]["json_schema"]["schema"] = {{"properties", {{"x", {{"not", true}}}}}};
+  const Json error = ask("/v1/chat/completions", body, 400)["error"];
+  EXPECT_EQ(error["param"], "response_format.json_schema.schema.properties.x");
+  EXPECT_NE(error["message"].get<std::string>().find("\"not\""), std::string::npos);
+}
+
+TEST_F(ServiceTest, CallsAreForced) {
+  start("stories260K");
+  const Json tool = {
+      {"type", "function"},
+      {"function",
+       {{"name", "add"},
+        {"parameters", {{"type", "object"}, {"properties", {{"a", {{"type", "integer"}}}}}, {"required", {"a"}}}}}}};
+  const Json other = {
+      {"type", "function"},
+      {"function", {{"name", "now"}, {"parameters", {{"type", "object"}, {"properties", Json::object()}}}}}};
+  const Json body = {{"messages", user("Add")},
+                     {"max_tokens", 200},
+                     {"seed", 1},
+                     {"tools", {tool, other}},
+                     {"tool_choice", {{"type", "function"}, {"function", {{"name", "add"}}}}}};
+  const Json choice = ask("/v1/chat/completions", body)["choices"][0];
+  EXPECT_EQ(choice["finish_reason"], "tool_calls") << choice;
+  ASSERT_EQ(choice["message"]["tool_calls"].size(), 1);
+  const Json function = choice["message"]["tool_calls"][0]["function"];
+  EXPECT_EQ(function["name"], "add");
+  EXPECT_TRUE(parse_json(function["arguments"].get<std::string>(), "x").value()["a"].is_number_integer());
+  Json any = body;
+  any["tool_choice"] = "required";
+  std::string reason;
+  for (const auto& chunk : stream("/v1/chat/completions", any)) {
+    if (!chunk["choices"].empty() && chunk["choices"][0]["finish_reason"].is_string())
+      reason = chunk["choices"][0]["finish_reason"];
+  }
+  EXPECT_EQ(reason, "tool_calls");
+}
+
 }  // namespace
 }  // namespace throughline::serve

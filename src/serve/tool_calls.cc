@@ -22,6 +22,15 @@ size_t begun(std::string_view text, std::string_view word) {
   return 0;
 }
 
+bool within_string(std::string_view json) {
+  bool quoted = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    if (json[i] == '"') quoted = !quoted;
+    if (json[i] == '\\' && quoted) ++i;
+  }
+  return quoted;
+}
+
 }  // namespace
 
 bool ToolCallParser::take_call(std::string_view text, Found& found) {
@@ -88,10 +97,18 @@ void ToolCallParser::scan(Found& found) {
       held_.erase(0, at);
       mode_ = Mode::kCall;
     }
-    const size_t end = held_.find(kClose);
-    if (end == std::string::npos) return;
-    if (!take_call(std::string_view(held_).substr(kOpen.size(), end - kOpen.size()), found))
+    // A string of the arguments may hold the tag, too: then a later one closes the call.
+    const size_t first = held_.find(kClose);
+    if (first == std::string::npos) return;
+    size_t end = first;
+    while (end != std::string::npos &&
+           !take_call(std::string_view(held_).substr(kOpen.size(), end - kOpen.size()), found))
+      end = held_.find(kClose, end + 1);
+    if (end == std::string::npos) {
+      if (within_string(std::string_view(held_).substr(kOpen.size(), first - kOpen.size()))) return;
+      end = first;
       found.text += held_.substr(0, end + kClose.size());
+    }
     held_.erase(0, end + kClose.size());
     mode_ = Mode::kText;
   }

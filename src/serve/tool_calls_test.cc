@@ -62,5 +62,14 @@ TEST(ToolCalls, WhatIsNoCallStaysText) {
   EXPECT_EQ(parse("<tool_call>{\"name\":\"f\",\"arguments\":{}}", 4).calls.size(), 1);
 }
 
+TEST(ToolCalls, ATagWithinAStringEndsNoCall) {
+  ToolCallParser parser;
+  auto found = parser.push("<tool_call>{\"name\":\"f\",\"arguments\":{\"x\":\"</tool_call>");
+  EXPECT_TRUE(found.calls.empty() && found.text.empty());
+  found = parser.push("\"}}</tool_call>");
+  ASSERT_EQ(found.calls.size(), 1);
+  EXPECT_EQ(found.calls[0].arguments, R"({"x":"</tool_call>"})");
+}
+
 }  // namespace
 }  // namespace throughline::serve

@@ -9,6 +9,7 @@ FinishReason reason_of(FinishDetail detail) {
     case FinishDetail::kEos:
     case FinishDetail::kStopString:
     case FinishDetail::kStopToken:
+    case FinishDetail::kGrammar:
       return FinishReason::kStop;
     case FinishDetail::kMaxTokens:
     case FinishDetail::kMaxThinking:
@@ -53,6 +54,8 @@ std::string_view to_string(FinishDetail detail) {
       return "stop_string";
     case FinishDetail::kStopToken:
       return "stop_token";
+    case FinishDetail::kGrammar:
+      return "grammar";
     case FinishDetail::kMaxTokens:
       return "max_tokens";
     case FinishDetail::kMaxThinking:

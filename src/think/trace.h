@@ -19,6 +19,7 @@ enum class FinishDetail {
   kEos,
   kStopString,
   kStopToken,
+  kGrammar,  // the answer is whole (Request::grammar)
   kMaxTokens,
   kMaxThinking,
   kMaxChunks,

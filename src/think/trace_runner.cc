@@ -161,8 +161,10 @@ void TraceRunner::settle() {
 }
 
 void TraceRunner::finish(FinishDetail detail) {
-  // A stop string is found a moment after its last id was added; it goes before a limit reached by that same id.
-  const bool stop_at_limit = detail == FinishDetail::kStopString && reason_of(trace_.finish) == FinishReason::kLength;
+  // A stop string, or a grammar's end, is found a moment after its last id was added; it goes before a limit reached by
+  // that same id.
+  const bool stop_at_limit =
+      reason_of(detail) == FinishReason::kStop && reason_of(trace_.finish) == FinishReason::kLength;
   if (finished() && !stop_at_limit) return;
   trace_.finish = detail;
   if (thinking_now_) trace_.thinking_to = total_tokens_;

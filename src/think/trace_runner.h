@@ -50,8 +50,8 @@ class TraceRunner {
   void set_weight_version(int64_t version);
   // REQUIRES: !finished().
   void add_sampled(TokenDraw draw);
-  // Ends the trace from outside: stop string, cancel, deadline, error. No effect when it is finished already (but a
-  // stop string goes before a limit).
+  // Ends the trace from outside: stop string, grammar, cancel, deadline, error. No effect when it is finished already
+  // (but a stop goes before a limit).
   void finish(FinishDetail detail);
 
  private:

@@ -196,7 +196,7 @@ def test_reasoning_streams(puzzle):
 def test_every_typed_error(story, stories):
     create = story.chat.completions.create
     for fields in ({"temperature": -1}, {"n": 0}, {"max_tokens": 0}, {"stop": [""]}, {"top_p": 2}, {"extra_body": {"kv": "lru"}},
-                   {"extra_body": {"nonsense": 1}}, {"tool_choice": "required", "tools": []}, {"response_format": {"type": "json_object"}}):
+                   {"extra_body": {"nonsense": 1}}, {"tool_choice": "required", "tools": []}, {"response_format": {"type": "xml"}}):
         with pytest.raises(openai.BadRequestError) as error:
             create(model="x", messages=STORY, **fields)
         jsonschema.validate(error.value.response.json(), ERROR)
@@ -208,6 +208,58 @@ def test_every_typed_error(story, stories):
         response, text = stories.request(method, path, b"" if method == "POST" else None)
         assert response.status == status
         jsonschema.validate(json.loads(text), ERROR)
+
+
+PERSON = {"type": "object", "required": ["name", "age"], "additionalProperties": False, "$defs": {"tag": {"enum": ["red", "green"]}},
+          "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
+                         "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}, "maxItems": 3}, "born": {"type": "string", "format": "date"}}}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_structured_answers(story, seed):
+    schema = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PERSON}}
+    answer = story.chat.completions.create(model="x", messages=STORY, max_tokens=300, temperature=1.5, seed=seed, n=2, response_format=schema)
+    for choice in answer.choices:
+        assert choice.finish_reason == "stop"
+        jsonschema.validate(json.loads(choice.message.content), PERSON, format_checker=jsonschema.FormatChecker())
+    text = ""
+    for chunk in story.chat.completions.create(model="x", messages=STORY, max_tokens=300, temperature=1.5, seed=seed, stream=True, response_format=schema):
+        text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
+    assert text == answer.choices[0].message.content
+    flat = {"type": "json_schema", "name": "person", "schema": PERSON, "strict": True}
+    response = story.responses.create(model="x", input="Once", max_output_tokens=300, text={"format": flat})
+    jsonschema.validate(json.loads(response.output_text), PERSON)
+
+
+def test_json_object(story):
+    answer = story.chat.completions.create(model="x", messages=STORY, max_tokens=400, seed=2, response_format={"type": "json_object"}).choices[0]
+    if answer.finish_reason == "stop":
+        assert isinstance(json.loads(answer.message.content), dict)
+    else:
+        assert answer.finish_reason == "length" and answer.message.content.lstrip().startswith("{")
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "person"}}])
+def test_forced_calls(story, choice):
+    tools = [{"type": "function", "function": {"name": "person", "parameters": PERSON, "strict": True}}]
+    answer = story.chat.completions.create(model="x", messages=STORY, max_tokens=300, seed=3, tools=tools, tool_choice=choice).choices[0]
+    assert answer.finish_reason == "tool_calls" and len(answer.message.tool_calls) == 1
+    call = answer.message.tool_calls[0].function
+    assert call.name == "person"
+    jsonschema.validate(json.loads(call.arguments), PERSON)
+
+
+def test_thinking_stays_free_under_a_schema(puzzle):
+    answer = puzzle.chat.completions.create(model="x", messages=PUZZLE, max_tokens=200, seed=1, response_format={
+        "type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "integer", "minimum": 10, "maximum": 99}}}).choices[0]
+    assert len(answer.message.reasoning) > 20 and 10 <= json.loads(answer.message.content) <= 99
+
+
+def test_schemas_that_are_not_supported(story):
+    for schema, param in (({"not": {}}, "response_format.json_schema.schema"), ({"properties": {"a": {"uniqueItems": True}}}, "response_format.json_schema.schema.properties.a")):
+        with pytest.raises(openai.BadRequestError) as error:
+            story.chat.completions.create(model="x", messages=STORY, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+        assert error.value.param == param and "is not supported" in str(error.value)
 
 
 def test_allowed_policies(puzzle):

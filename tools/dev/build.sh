@@ -55,7 +55,7 @@ configure() {
     release) ;;
     asan) arguments+=(-DTHROUGHLINE_SANITIZE=address) ;;
     tsan) arguments+=(-DTHROUGHLINE_SANITIZE=thread) ;;
-    fuzz) arguments+=(-DTHROUGHLINE_SANITIZE=fuzzer -DTHROUGHLINE_TESTS=OFF '-DTHROUGHLINE_ROOMS=base;text;gym;think'
+    fuzz) arguments+=(-DTHROUGHLINE_SANITIZE=fuzzer -DTHROUGHLINE_TESTS=OFF '-DTHROUGHLINE_ROOMS=base;text;grammar;gym;think'
                       -DCMAKE_CXX_COMPILER=clang++-14) ;;
     lint) arguments+=(-DCMAKE_CXX_COMPILER=clang++-14) ;;
     *) die "unknown preset $preset" ;;

@@ -14,7 +14,7 @@ cd -- "$folder"
 } | awk '
   function finding(text) { print text; findings++ }
   BEGIN {
-    split("base 1 text 2 ops 2 dist 2 cache 3 model 4 think 5 engine 6 gym 7 serve 8 train 8 eval 8 cli 9", words)
+    split("base 1 text 2 ops 2 dist 2 cache 3 grammar 3 model 4 think 5 engine 6 gym 7 serve 8 train 8 eval 8 cli 9", words)
     for (i = 1; i in words; i += 2) floor[words[i]] = words[i + 1]
   }
   $1 == "throughline_room" {
