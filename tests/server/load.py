@@ -31,6 +31,7 @@ PAGE = """# The server under load
 Made by `tests/server/load.py markdown docs/results/server-*.json`; the JSON files by the command above each table, with `--json`.
 TTFT: time to the first token, ITL: between two arrivals of tokens, both at the client. *Engine alone*: `throughline generate` on the same requests;
 *overhead*: what the server needs more for a token, by wall time; CPU time of both processes beside it. The client runs on the same machine.
+FOLDER is made by `tools/server_peer.sh FOLDER`: llama-server, and one random Qwen3 of 121 M parameters in bf16 for both servers.
 """
 BINARY = os.environ.get("THROUGHLINE_BINARY") or str(ROOT / "build/release/throughline")
 
@@ -288,6 +289,8 @@ def main():
         call = "tests/server/load.py " + options.command + "".join(f" --{k.replace('_', '-')} {v}" for k, v in vars(options).items()
                                                                   if k not in ("command", "json", "note") and v is not None)
         call = call.replace(str(ROOT) + "/", "")
+        if getattr(options, "gguf", None):
+            call = call.replace(str(pathlib.Path(options.gguf).parent), "FOLDER")
         pathlib.Path(options.json).write_text(json.dumps({"command": options.command, "call": call, "version": version, "cores": os.cpu_count(),
                                                           "machine": platform.machine(), "note": options.note, "rows": rows}, indent=1) + "\n")
 
