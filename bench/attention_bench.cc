@@ -30,6 +30,27 @@ struct Fixture {
   int64_t bytes = 0;  // of one layer's K and V
 };
 
+// The same in int8, from the bf16 pool's first layer.
+void to_int8(Fixture& f) {
+  const at::Tensor& k = f.layers[0].k;
+  const int64_t pages = k.size(0), kv_heads = k.size(1), head_dim = k.size(3), layers = f.layers.size();
+  const int64_t slots = f.batch.lengths[0];
+  const std::vector<int64_t> sizes = {pages, 2 * layers, kv_heads, kPageTokens, head_dim + kKvScaleBytes};
+  const size_t bytes = 2 * layers * pages * kPageTokens * kv_heads * (head_dim + kKvScaleBytes);
+  void* memory = std::aligned_alloc(2 << 20, (bytes + (2 << 20) - 1) >> 21 << 21);
+  madvise(memory, bytes, MADV_HUGEPAGE);
+  const at::Tensor storage = at::from_blob(
+      memory, sizes, [](void* p) { std::free(p); }, at::kChar);
+  PagedBatch all = f.batch;
+  all.row_begin = {0, static_cast<int32_t>(slots)};
+  const at::Tensor rows = at::randn({slots, kv_heads, head_dim}).to(at::kBFloat16);
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    f.layers[layer] = {storage.select(1, 2 * layer), storage.select(1, 2 * layer + 1)};
+    paged_append(rows, rows, all, f.layers[layer]);
+  }
+  f.bytes = 2 * slots * kv_heads * (head_dim + kKvScaleBytes);
+}
+
 Fixture make_fixture(const benchmark::State& state, int64_t rows, int64_t least_bytes) {
   const int64_t q_heads = state.range(0), kv_heads = state.range(1), head_dim = state.range(2), slots = state.range(3);
   const int64_t pages = (slots + kPageTokens - 1) / kPageTokens;
@@ -55,8 +76,9 @@ Fixture make_fixture(const benchmark::State& state, int64_t rows, int64_t least_
   return out;
 }
 
-void Decode(benchmark::State& state) {
-  const Fixture f = make_fixture(state, 1, 512 << 20);
+void decode(benchmark::State& state, bool int8) {
+  Fixture f = make_fixture(state, 1, 512 << 20);
+  if (int8) to_int8(f);
   const double scale = 1 / std::sqrt(static_cast<double>(state.range(2)));
   BandwidthMeter meter;
   double bandwidth = meter.read_gb_s();
@@ -73,6 +95,14 @@ void Decode(benchmark::State& state) {
   state.counters["bw"] = bandwidth;
   state.counters["roof"] = rate / bandwidth;
 }
+void Decode(benchmark::State& state) { decode(state, false); }
+void DecodeInt8(benchmark::State& state) { decode(state, true); }
+BENCHMARK(DecodeInt8)
+    ->Args({16, 8, 128, 8192})
+    ->Args({12, 2, 128, 8192})
+    ->Args({28, 4, 128, 8192})
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(Decode)
     ->Args({16, 8, 128, 512})
     ->Args({16, 8, 128, 8192})
@@ -86,15 +116,25 @@ BENCHMARK(Decode)
     ->Unit(benchmark::kMicrosecond);
 
 // One small layer again and again: what the kernel could do if memory were free.
-void DecodeInCache(benchmark::State& state) {
-  const Fixture f = make_fixture(state, 1, 1);
+void decode_in_cache(benchmark::State& state, bool int8) {
+  Fixture f = make_fixture(state, 1, 1);
+  if (int8) to_int8(f);
   const double scale = 1 / std::sqrt(static_cast<double>(state.range(2)));
   for (auto _ : state) benchmark::DoNotOptimize(paged_attention(f.q, f.layers[0], f.batch, scale));
   state.counters["GB/s"] = benchmark::Counter(f.bytes / 1e9, benchmark::Counter::kIsIterationInvariantRate);
 }
+void DecodeInCache(benchmark::State& state) { decode_in_cache(state, false); }
+void DecodeInCacheInt8(benchmark::State& state) { decode_in_cache(state, true); }
+BENCHMARK(DecodeInCacheInt8)
+    ->Args({2, 1, 128, 512})
+    ->Args({6, 1, 128, 512})
+    ->Args({7, 1, 128, 512})
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(DecodeInCache)
     ->Args({2, 1, 128, 512})
     ->Args({4, 1, 128, 512})
+    ->Args({6, 1, 128, 512})
+    ->Args({7, 1, 128, 512})
     ->Args({8, 1, 128, 512})
     ->Args({1, 1, 128, 512})
     ->Args({16, 8, 128, 512})
@@ -106,7 +146,8 @@ void Prefill(benchmark::State& state) {
   const Fixture f = make_fixture(state, slots, 1);
   const double scale = 1 / std::sqrt(static_cast<double>(state.range(2)));
   const auto start = std::chrono::steady_clock::now();
-  for (auto _ : state) benchmark::DoNotOptimize(paged_attention(f.q, f.layers[0], f.batch, scale));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(paged_attention(f.q, f.layers[0], f.batch, scale, nullptr, NumericMode::kFast));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const double operations = 2.0 * slots * slots * state.range(0) * state.range(2);
   state.counters["GFLOP/s"] = operations * state.iterations() / seconds.count() / 1e9;

@@ -71,16 +71,20 @@ void many(benchmark::State& state, const Multiply& multiply) {
   state.counters["GFLOP/s"] = 2.0 * rows * in * out * state.iterations() / seconds.count() / 1e9;
 }
 void ManyRows(benchmark::State& state) {
+  many(state, [](const at::Tensor& x, const LinearWeight& w) { return linears(x, {w}, NumericMode::kFast); });
+}
+void ManyRowsExact(benchmark::State& state) {
   many(state, [](const at::Tensor& x, const LinearWeight& w) { return linears(x, {w}); });
 }
 void ManyRowsAten(benchmark::State& state) {
   many(state, [](const at::Tensor& x, const LinearWeight& w) { return at::linear(x, w.values); });
 }
 void many_shapes(benchmark::internal::Benchmark* bench) {
-  for (const int64_t rows : {32, 64, 128, 512, 2048}) bench->Args({rows, 1024, 3072});
+  for (const int64_t rows : {16, 32, 48, 64, 128, 512, 2048}) bench->Args({rows, 1024, 3072});
   bench->Args({512, 3072, 1024})->Args({512, 1024, 4096});
 }
 BENCHMARK(ManyRows)->Apply(many_shapes)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(ManyRowsExact)->Apply(many_shapes)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(ManyRowsAten)->Apply(many_shapes)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace

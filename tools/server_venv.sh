@@ -6,7 +6,7 @@ root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 venv=${THROUGHLINE_SERVER_VENV:-$HOME/.cache/throughline/server-venv}
 if [[ ! -x $venv/bin/pytest ]]; then
   python3 -m venv "$venv"
-  "$venv/bin/pip" -q install 'openai>=1.66' pytest prometheus-client jsonschema >&2
+  "$venv/bin/pip" -q install 'openai>=1.66' pytest prometheus-client jsonschema schemathesis >&2
 fi
 echo "$venv"
 if [[ ${1-} == --run ]]; then

@@ -136,7 +136,9 @@ export class AnswerView {
     const { error, final } = answer;
     const ending = ENDINGS[final?.finish_detail]?.(answer);
     const silent = answer.state === 'done' && !ending && !answer.segments.some((s) => s.text.trim());
-    const text = error?.message ?? final?.error ?? ending ?? (silent ? 'The model ended without saying anything.' : '');
+    const said = error?.message ?? final?.error ?? ending ?? (silent ? 'The model ended without saying anything.' : '');
+    const lowered = final?.kv?.lowered_to;
+    const text = [said, lowered && `KV memory ran short: the budget fell to ${count(lowered)}.`].filter(Boolean).join(' ');
     this.notice.hidden = !text;
     this.notice.classList.toggle('is-bad', Boolean(error || final?.error));
     if (!text || this.notice.dataset.text === text) return;

@@ -23,11 +23,11 @@ Status check_shape(const KvShape& shape, int64_t pages) {
   if (!shape.device.is_cpu()) {
     return Error{"no KV pool on " + shape.device.str() + " yet", "device", "use cpu (CUDA comes with issue F)"};
   }
-  if (shape.dtype != at::kFloat && shape.dtype != at::kBFloat16) {
-    return Error{"KV is stored in fp32 or bf16 only", "KV dtype", "use fp32 or bf16"};
+  if (shape.dtype != at::kFloat && shape.dtype != at::kBFloat16 && shape.dtype != at::kChar) {
+    return Error{"KV is stored in fp32, bf16 or int8 only", "KV dtype", "use one of these"};
   }
   const int64_t extents[] = {shape.layers, shape.kv_heads, shape.head_dim, shape.page_tokens, pages};
-  int64_t bytes = 2 * 4;
+  int64_t bytes = 2 * 8;  // more than an element of any dtype takes, scales included
   for (int64_t extent : extents) {
     if (extent < 1 || extent > std::numeric_limits<int32_t>::max() || __builtin_mul_overflow(bytes, extent, &bytes)) {
       return Error{"a KV pool of " + std::to_string(pages) + " pages of " + std::to_string(shape.page_tokens) +
@@ -40,8 +40,10 @@ Status check_shape(const KvShape& shape, int64_t pages) {
 
 }  // namespace
 
+int64_t KvShape::row_elements() const { return head_dim + (dtype == at::kChar ? ops::kKvScaleBytes : 0); }
+
 int64_t KvShape::bytes_per_token() const {
-  return 2 * layers * kv_heads * head_dim * static_cast<int64_t>(c10::elementSize(dtype));
+  return 2 * layers * kv_heads * row_elements() * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
 Result<std::unique_ptr<PagePool>> PagePool::create(const KvShape& shape, int64_t pages) {
@@ -67,10 +69,10 @@ PagePool::PagePool(const KvShape& shape, int64_t pages, std::byte* storage)
       page_stride_bytes_(page_stride_bytes(shape)) {
   for (int64_t i = 0; i < pages; ++i) free_[i] = static_cast<int32_t>(i);
   const int64_t element_bytes = static_cast<int64_t>(c10::elementSize(shape.dtype));
-  const int64_t part_elements = shape.kv_heads * shape.page_tokens * shape.head_dim;  // K or V of one layer
-  const std::vector<int64_t> sizes = {pages, shape.kv_heads, shape.page_tokens, shape.head_dim};
-  const std::vector<int64_t> strides = {page_stride_bytes_ / element_bytes, shape.page_tokens * shape.head_dim,
-                                        shape.head_dim, 1};
+  const int64_t row = shape.row_elements();
+  const int64_t part_elements = shape.kv_heads * shape.page_tokens * row;  // K or V of one layer
+  const std::vector<int64_t> sizes = {pages, shape.kv_heads, shape.page_tokens, row};
+  const std::vector<int64_t> strides = {page_stride_bytes_ / element_bytes, shape.page_tokens * row, row, 1};
   const at::TensorOptions options = at::TensorOptions().dtype(shape.dtype);
   const auto view = [&](int64_t part) {
     return at::from_blob(storage_ + part * part_elements * element_bytes, sizes, strides, options);

@@ -26,9 +26,10 @@ struct KvShape {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
   int64_t page_tokens = 64;
-  at::ScalarType dtype = at::kFloat;
+  at::ScalarType dtype = at::kFloat;  // kFloat, kBFloat16, or kChar: int8 with a scale a token and head
   at::Device device = at::kCPU;
 
+  int64_t row_elements() const;     // of one token and head of K or of V, with an int8 row's scale
   int64_t bytes_per_token() const;  // K and V, all layers
   int64_t bytes_per_page() const { return bytes_per_token() * page_tokens; }
 };
@@ -55,7 +56,7 @@ class PagePool {
   const ops::PagedKv& layer(int64_t layer) const { return layers_[layer]; }
   void copy_page(int32_t from, int32_t to);  // K and V, all layers
 
-  // Host copies for parking: fp32/bf16 bytes of the page in all layers, shape().bytes_per_page() long.
+  // Host copies for parking: the bytes of the page in all layers, shape().bytes_per_page() long.
   void read_page(int32_t page, std::byte* out) const;
   void write_page(int32_t page, const std::byte* in);
 

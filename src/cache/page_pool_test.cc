@@ -30,7 +30,7 @@ TEST(PagePool, RefusesWhatItCannotHold) {
   EXPECT_THAT(PagePool::create(shape, 4).error().line(), testing::HasSubstr("issue F"));
   shape = small_shape();
   shape.dtype = at::kDouble;
-  EXPECT_THAT(PagePool::create(shape, 4).error().line(), testing::HasSubstr("fp32 or bf16"));
+  EXPECT_THAT(PagePool::create(shape, 4).error().line(), testing::HasSubstr("fp32, bf16 or int8"));
   EXPECT_FALSE(PagePool::create(small_shape(), 0).ok());
   shape = small_shape();
   shape.layers = shape.kv_heads = shape.head_dim = shape.page_tokens = 1 << 20;
@@ -56,6 +56,7 @@ TEST(PagePool, HandsOutTheLowestIdAndChecksOwners) {
 }
 
 TEST(PagePool, LayersAndPagesDoNotOverlap) {
+  EXPECT_EQ((KvShape{.layers = 3, .kv_heads = 2, .head_dim = 6, .dtype = at::kChar}.bytes_per_token()), 2 * 3 * 2 * 10);
   for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     KvShape shape = small_shape();
     shape.dtype = dtype;

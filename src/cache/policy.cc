@@ -32,7 +32,12 @@ int64_t EvictionPolicy::kept_tokens(const EventClock& clock) const {
 }
 
 int64_t EvictionPolicy::survivors_within(int64_t budget, const EventClock& clock, int64_t candidates) const {
-  return std::clamp<int64_t>(budget - clock.protected_tokens - window(), 0, candidates);
+  return std::clamp<int64_t>(lower_of(budget, clock) - clock.protected_tokens - window(), 0, candidates);
+}
+
+int64_t EvictionPolicy::least_tokens(int64_t prompt_tokens) const {
+  const int64_t always = std::min(protected_tokens(prompt_tokens), prompt_tokens) + window();
+  return std::max({prompt_tokens, always, least_budget()}) + 1;
 }
 
 int64_t EvictionPolicy::peak_tokens(int64_t prompt_tokens, int64_t decoded) const {
@@ -89,6 +94,8 @@ Result<std::unique_ptr<const EvictionPolicy>> make_policy(const Spec& spec, cons
   for (const Entry& entry : table()) {
     if (entry.info.method != spec.method) continue;
     if (entry.make == nullptr) return std::unique_ptr<const EvictionPolicy>();
+    if (spec.has("min_budget") && spec.has("budget") && spec.integer("min_budget") > spec.integer("budget"))
+      return Error{"is over the budget of " + spec.text("budget"), where + ": min_budget", "use at most that"};
     return entry.make(spec, where);
   }
   return Error{"unknown policy \"" + spec.method + "\"", where, "use one of policy_infos()"};

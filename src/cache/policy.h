@@ -8,7 +8,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,7 +40,8 @@ struct EventClock {
   int64_t decoded = 0;           // sampled tokens fed in this chunk
   int64_t cached = 0;            // cached tokens per layer and head, the current one included
   int64_t protected_tokens = 0;  // cached tokens that can never go
-  int64_t events = 0;            // events so far in this chunk
+  int64_t events = 0;            // the policy's own events so far in this chunk
+  int64_t budget_limit = std::numeric_limits<int64_t>::max();  // in force after an event under memory pressure
 };
 
 // One layer at an event, on the CPU. Columns are cached tokens in position order (per KV head where the sets differ).
@@ -77,12 +80,17 @@ class EvictionPolicy {
   int64_t candidates(const EventClock& clock) const;
   bool event_due(const EventClock& clock) const;       // due, with at least one candidate: what is recorded as an event
   int64_t kept_tokens(const EventClock& clock) const;  // cached tokens after an event at `clock`
+  // `min_budget`: what the engine may lower the budget to under memory pressure; 0: not at all.
+  int64_t least_budget() const { return spec_.has("min_budget") ? spec_.integer("min_budget") : 0; }
+  // Cached tokens that such a sequence can always be brought down to, one more for the next token included.
+  int64_t least_tokens(int64_t prompt_tokens) const;
+  // `survivors` under a budget that counts protected and window: max(0, budget - protected - window).
+  int64_t survivors_within(int64_t budget, const EventClock& clock, int64_t candidates) const;
   // The most tokens ever cached while `decoded` tokens are sampled after the prompt; for admission.
   int64_t peak_tokens(int64_t prompt_tokens, int64_t decoded) const;
 
  protected:
-  // `survivors` under a budget that counts protected and window: max(0, budget - protected - window).
-  int64_t survivors_within(int64_t budget, const EventClock& clock, int64_t candidates) const;
+  static int64_t lower_of(int64_t budget, const EventClock& clock) { return std::min(budget, clock.budget_limit); }
 
  private:
   Spec spec_;

@@ -28,7 +28,7 @@ struct Shape {
   int64_t layers = 2, kv_heads = 2, group = 2, head_dim = 8, page_tokens = 8;
   int64_t prompt = 11;
   uint64_t seed = 1;
-  at::ScalarType dtype = at::kFloat;
+  at::ScalarType dtype = at::kFloat;  // of the pool; kChar is fed fp32
   int64_t pool_pages = 400;
   int64_t q_heads() const { return kv_heads * group; }
   double scale() const { return 1 / std::sqrt(static_cast<double>(head_dim)); }

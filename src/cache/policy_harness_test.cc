@@ -50,7 +50,7 @@ at::Tensor projections(const Shape& shape, char what, int64_t layer, int64_t fir
       }
     }
   }
-  return out.to(shape.dtype);
+  return out.to(shape.dtype == at::kChar ? at::kFloat : shape.dtype);
 }
 
 std::vector<at::Tensor> Subject::feed(const std::vector<TokenKind>& kinds) {

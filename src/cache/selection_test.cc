@@ -66,7 +66,7 @@ TEST(Policies, SpecsSayWhatIsMissing) {
   }
   EXPECT_THAT(error("h2o:budget=64"), testing::HasSubstr("needs the option \"recent\""));
   EXPECT_THAT(error("rpcc"), testing::HasSubstr("full, rpc, random, recency, snapkv, rkv, h2o, tova, streaming"));
-  EXPECT_THAT(error("tova:budget=64,window=3"), testing::HasSubstr("it has: budget, protect"));
+  EXPECT_THAT(error("tova:budget=64,window=3"), testing::HasSubstr("it has: budget, min_budget, protect"));
   EXPECT_THAT(error("rkv:budget=64,lambda=2"), testing::HasSubstr("out of range"));
   EXPECT_THAT(error("streaming:budget=64,rotate=no"), testing::HasSubstr("true_position, cache"));
   EXPECT_THAT(error("full:protect=none"), testing::HasSubstr("no option"));

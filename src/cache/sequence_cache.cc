@@ -35,6 +35,7 @@ EventClock SequenceCache::State::clock_after(int64_t sampled, int64_t rows) cons
   clock.cached = book.cached + rows;
   clock.protected_tokens = std::min(protected_limit, clock.cached);
   clock.events = book.events;
+  clock.budget_limit = book.budget_limit;
   return clock;
 }
 
@@ -207,7 +208,31 @@ bool SequenceCache::due() const {
 
 void SequenceCache::compress(const RngKey& random) {
   TL_CHECK(due(), "compress() of a sequence that is not due");
-  state_->apply(state_->select(random));
+  state_->apply(state_->select(random, 0));
+}
+
+int64_t SequenceCache::pages_to_gain(int64_t budget) const {
+  const State& s = *state_;
+  if (s.policy == nullptr || !s.book.last_sampled) return 0;
+  if (s.needs.step_attention && s.step_logits.empty()) return 0;  // parked meanwhile
+  const EventClock now = s.clock();
+  const int64_t candidates = s.policy->candidates(now);
+  const int64_t kept = now.cached - candidates + s.policy->survivors_within(budget, now, candidates);
+  const int64_t pages_left = pages_for(kept, s.page_tokens());
+  int64_t copies = 0, given = 0;
+  for (int64_t i = 0; i < static_cast<int64_t>(s.pages.size()); ++i) {
+    if (i >= pages_left) {
+      given += s.shared(i) ? 0 : 1;
+    } else if (i >= now.protected_tokens / s.page_tokens()) {
+      copies += s.shared(i) ? 1 : 0;
+    }
+  }
+  return copies <= s.pool->free_pages() ? std::max<int64_t>(0, given - copies) : 0;
+}
+
+void SequenceCache::lower_budget(int64_t budget, const RngKey& random) {
+  TL_CHECK(pages_to_gain(budget) > 0, "lower_budget() where nothing is to be gained");
+  state_->apply(state_->select(random, budget));
 }
 
 void SequenceCache::replay(const EvictionRecord& record) {

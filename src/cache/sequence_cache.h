@@ -26,10 +26,11 @@ enum class TokenKind : uint8_t { kPrompt, kSampled, kForced };
 
 // What one event took from every layer: enough to replay it, and the trainer's evicted_at.
 struct EvictionRecord {
-  int64_t decoded = 0;  // `decoded` when it fired
-  int64_t tokens = 0;   // logical tokens in the context when it fired (positions 0 .. tokens-1 had been seen)
-  int64_t kept = 0;     // cached tokens per layer and head afterwards
-  int64_t gone = 0;     // tokens that went, of each set
+  int64_t decoded = 0;     // `decoded` when it fired
+  int64_t tokens = 0;      // logical tokens in the context when it fired (positions 0 .. tokens-1 had been seen)
+  int64_t kept = 0;        // cached tokens per layer and head afterwards
+  int64_t gone = 0;        // tokens that went, of each set
+  int64_t lowered_to = 0;  // of an event under memory pressure: the budget in force from then on; else 0
   // [layers, kv_heads (kHead) or 1 (kLayer), gone] ascending positions, row-major.
   std::vector<int32_t> evicted;
   std::span<const int32_t> evicted_of(int64_t set) const {  // set = layer * sets_per_layer + head
@@ -42,8 +43,10 @@ struct CacheStats {
   int64_t final_tokens = 0;
   int64_t attended_sum = 0;  // entries attended, summed over decode steps
   int64_t decode_steps = 0;
-  int64_t compressions = 0;
+  int64_t compressions = 0;    // events under memory pressure included
   int64_t evicted_tokens = 0;  // of one layer and head
+  int64_t lowered = 0;         // events under memory pressure
+  int64_t lowest_budget = 0;   // that they left in force; 0: none
 };
 
 class SequenceCache {
@@ -80,6 +83,11 @@ class SequenceCache {
   bool due() const;  // after commit(): the last row was sampled and the policy says so
   // Runs the event in all layers: scores, selects, records, compacts, returns pages. REQUIRES: due().
   void compress(const RngKey& random);
+  // Memory pressure (docs/policies.md): an event outside the policy's rhythm, between two steps, that keeps protected,
+  // window and the best of the rest up to `budget`; the events after it keep to that too.
+  // Pages it would give back; 0: none, or not now (the newest row must be a sampled one no event has followed).
+  int64_t pages_to_gain(int64_t budget) const;
+  void lower_budget(int64_t budget, const RngKey& random);  // REQUIRES: pages_to_gain(budget) > 0
   // The same with a recorded selection (replay after preemption).
   void replay(const EvictionRecord& record);
 

@@ -104,15 +104,17 @@ ScoreInputs SequenceCache::State::score_inputs(int64_t layer, const RngKey& rand
   return in;
 }
 
-EvictionRecord SequenceCache::State::select(const RngKey& random) const {
+EvictionRecord SequenceCache::State::select(const RngKey& random, int64_t lowered_to) const {
   const EventClock now = clock();
   const int64_t candidates = policy->candidates(now);
-  const int64_t survivors = policy->survivors(now, candidates);
+  const int64_t survivors =
+      lowered_to > 0 ? policy->survivors_within(lowered_to, now, candidates) : policy->survivors(now, candidates);
   EvictionRecord record;
   record.decoded = now.decoded;
   record.tokens = book.tokens;
-  record.kept = policy->kept_tokens(now);
   record.gone = candidates - survivors;
+  record.kept = now.cached - record.gone;
+  record.lowered_to = lowered_to;
   if (record.gone == 0) return record;
   record.evicted.reserve(layers() * sets_per_layer * record.gone);
   for (int64_t layer = 0; layer < layers(); ++layer) {
@@ -174,8 +176,14 @@ void SequenceCache::State::apply(const EvictionRecord& record) {
   step_logits.clear();
   b.cached = kept;
   b.last_sampled = false;
-  b.previous_event_decoded = record.decoded;
-  ++b.events;
+  if (record.lowered_to > 0) {
+    b.budget_limit = record.lowered_to;
+    b.stats.lowest_budget = record.lowered_to;
+    ++b.stats.lowered;
+  } else {
+    b.previous_event_decoded = record.decoded;
+    ++b.events;
+  }
   ++b.stats.compressions;
   b.stats.evicted_tokens += record.gone;
   b.stats.final_tokens = kept;

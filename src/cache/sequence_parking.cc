@@ -1,5 +1,6 @@
 // Parking in host memory, and synthetic filling for the benchmarks. See sequence_cache.h.
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 
 #include <algorithm>
 #include <cstring>
@@ -100,14 +101,19 @@ void fill_pages(const PagePool& pool, const std::vector<int32_t>& pages, uint64_
   const KvShape& shape = pool.shape();
   const int64_t block = shape.page_tokens * shape.head_dim;
   constexpr int64_t kNoise = 1 << 20;
-  const at::Tensor noise = random_values(kNoise + block, seed).to(shape.device, shape.dtype);
+  const bool int8 = shape.dtype == at::kChar;
+  const at::Tensor values = random_values(kNoise + block, seed);
+  const at::Tensor noise = (int8 ? values.mul(127 / 1.7320508) : values).to(shape.device, shape.dtype);
+  const at::Tensor scales = at::full({shape.page_tokens}, 1.7320508 / 127, at::kFloat).view(at::kChar);
   CounterStream offsets(seed, 0, RngPurpose::kSynth);
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     for (const at::Tensor& side : {pool.layer(layer).k, pool.layer(layer).v}) {
       for (const int32_t page : pages) {
         const at::Tensor target = side[page];
         for (int64_t head = 0; head < shape.kv_heads; ++head) {
-          target[head].view({block}).copy_(noise.narrow(0, offsets.integer(0, kNoise - 1), block));
+          const at::Tensor part = target[head].view({-1});
+          part.narrow(0, 0, block).copy_(noise.narrow(0, offsets.integer(0, kNoise - 1), block));
+          if (int8) part.narrow(0, block, scales.numel()).copy_(scales);
         }
       }
     }

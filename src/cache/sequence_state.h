@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "cache/sequence_cache.h"
@@ -24,7 +25,8 @@ struct SequenceBook {
   int64_t tokens = 0;  // logical
   int64_t cached = 0;  // slots in use
   int64_t decoded = 0;
-  int64_t events = 0;
+  int64_t events = 0;  // the policy's own
+  int64_t budget_limit = std::numeric_limits<int64_t>::max();
   int64_t previous_event_decoded = 0;
   bool last_sampled = false;  // the newest row was sampled and no event has run since
   CacheStats stats;
@@ -71,7 +73,8 @@ struct SequenceCache::State {
   void make_writable(int64_t page_index);
   int64_t event_copies(int64_t rows) const;
 
-  EvictionRecord select(const RngKey& random) const;
+  // lowered_to: 0 for the policy's own event.
+  EvictionRecord select(const RngKey& random, int64_t lowered_to) const;
   ScoreInputs score_inputs(int64_t layer, const RngKey& random) const;
   void apply(const EvictionRecord& record);
 

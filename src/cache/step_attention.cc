@@ -47,6 +47,7 @@ struct StepAttention::State {
   ops::PagedBatch batch;
   ops::RopeAngles angles;
   double scale = 1;
+  ops::NumericMode mode = ops::NumericMode::kExact;
   int64_t rows = 0;
   bool any_unrotated = false, any_sums = false, any_logits = false;
 
@@ -98,8 +99,9 @@ at::Tensor StepAttention::State::attend_by_rank(const Member& m, int layer, cons
   at::Tensor slots = at::arange(m.length, at::kLong).reshape({1, m.length});
   const std::vector<int32_t>& order = cache.set_of(layer, 0)->order;
   std::copy(order.begin(), order.end(), slots.data_ptr<int64_t>());  // this step's rows follow in place
-  const auto ordered = [&](const at::Tensor& pool) {                 // [length, kv_heads, head_dim], the pool's dtype
-    return ops::gather_slots(pool, cache.pages, slots).transpose(0, 1).contiguous().to(pool.scalar_type());
+  const at::ScalarType dtype = kv.int8() ? q.scalar_type() : kv.k.scalar_type();
+  const auto ordered = [&](const at::Tensor& pool) {  // [length, kv_heads, head_dim]
+    return ops::gather_slots(pool, cache.pages, slots).transpose(0, 1).contiguous().to(dtype);
   };
   const auto paged = [&](const at::Tensor& tokens) {  // -> [pages, kv_heads, page_tokens, head_dim]
     at::Tensor out = at::zeros({pages * page_tokens, tokens.size(1), tokens.size(2)}, tokens.options());
@@ -141,7 +143,8 @@ void StepAttention::State::observe(int layer, const at::Tensor& q, const ops::Pa
   }
 }
 
-StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::RopeFrequencies& frequencies, double scale)
+StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::RopeFrequencies& frequencies, double scale,
+                             ops::NumericMode mode)
     : state_(std::make_unique<State>()) {
   TL_CHECK(!sequences.empty(), "a step without sequences");
   std::vector<int64_t> positions;
@@ -151,6 +154,7 @@ StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::Rop
   }
   const at::Device device = state_->members[0].cache->pool->shape().device;
   state_->scale = scale;
+  state_->mode = mode;
   state_->angles = ops::rope_angles(frequencies, positions, device);
   state_->lay_out_pages();
   for (State::Member& m : state_->members) {
@@ -167,11 +171,12 @@ at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tenso
   const ops::PagedKv& kv = s.members[0].cache->pool->layer(layer);
   TL_CHECK(q.size(0) == s.rows && k.size(0) == s.rows && v.size(0) == s.rows, "rows of a step do not match");
   const at::Tensor q_rotated = ops::rope(q, s.angles);
-  at::Tensor keys = ops::rope(k, s.angles).to(kv.k.scalar_type());
+  const at::ScalarType dtype = kv.int8() ? k.scalar_type() : kv.k.scalar_type();  // int8 rows are rounded by append
+  at::Tensor keys = ops::rope(k, s.angles).to(dtype);
   for (const State::Member& m : s.members) {
     if (m.unrotated()) keys.narrow(0, m.first_row, m.rows).copy_(k.narrow(0, m.first_row, m.rows));
   }
-  ops::paged_append(keys, v.to(kv.v.scalar_type()).contiguous(), s.batch, kv);
+  ops::paged_append(keys, v.to(dtype).contiguous(), s.batch, kv);
 
   ops::AttentionProbe probe;
   if (s.any_sums) probe.lse = at::empty({s.rows, q.size(1)}, at::kFloat);
@@ -182,7 +187,7 @@ at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tenso
     }
   }
   // Sequences with unrotated keys go through it as well and are overwritten: a rare policy is not worth a second batch.
-  at::Tensor out = ops::paged_attention(q_rotated, kv, s.batch, s.scale, &probe);
+  at::Tensor out = ops::paged_attention(q_rotated, kv, s.batch, s.scale, &probe, s.mode);
   for (const State::Member& m : s.members) {
     if (m.unrotated()) out.narrow(0, m.first_row, m.rows).copy_(s.attend_by_rank(m, layer, q));
   }

@@ -11,6 +11,7 @@
 
 #include "cache/attention_context.h"
 #include "cache/sequence_cache.h"
+#include "ops/numeric.h"
 #include "ops/rope.h"
 
 namespace throughline {
@@ -23,7 +24,8 @@ struct StepSequence {
 class StepAttention : public AttentionContext {
  public:
   // REQUIRES: reserve(kinds.size()) was called on every cache. After the forward pass the caller calls commit().
-  StepAttention(std::vector<StepSequence> sequences, const ops::RopeFrequencies& frequencies, double scale);
+  StepAttention(std::vector<StepSequence> sequences, const ops::RopeFrequencies& frequencies, double scale,
+                ops::NumericMode mode = ops::NumericMode::kExact);
   ~StepAttention() override;
   at::Tensor attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 

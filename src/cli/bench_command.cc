@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "cache/policy.h"
+#include "cli/bench_compare_command.h"
 #include "cli/bench_run.h"
 #include "cli/interrupt.h"
 #include "cli/report.h"
@@ -26,7 +27,7 @@ namespace {
 enum class BenchKind { kDecode, kPrefill };
 
 struct BenchOptions {
-  std::string model, dtype, weights, device = "cpu", json, kv = "full";
+  std::string model, dtype, kv_dtype, weights, device = "cpu", json, kv = "full";
   int threads = 0;
   std::vector<int64_t> depths = {512, 8192};
   std::vector<int64_t> batches = {1};
@@ -61,6 +62,9 @@ Json to_json(BenchKind kind, const BenchOptions& options, const Decoder& decoder
               {"model", name},
               {"dtype", decoder.dtype() == at::kFloat ? "fp32" : "bf16"},
               {"weights", weights_name(decoder)},
+              {"kv_dtype", options.settings.int8_kv        ? "int8"
+                           : decoder.dtype() == at::kFloat ? "fp32"
+                                                           : "bf16"},
               {"kv", bench_case.kv},
               {"threads", at::get_num_threads()},
               {"batch", bench_case.batch},
@@ -150,6 +154,8 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
       ->add_option("--weights", options->weights,
                    "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
       ->check(CLI::IsMember({"int8", "int4"}));
+  command->add_option("--kv-dtype", options->kv_dtype, "int8: K and V in 8 bits (default: as --dtype)")
+      ->check(CLI::IsMember({"int8"}));
   command->add_option("--device", options->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
@@ -184,7 +190,10 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
       ->check(positive)
       ->capture_default_str();
   command->add_option("--json", options->json, "append a JSON line a measurement to FILE; - is standard output");
-  command->callback([kind, options, exit_status] { *exit_status = report(run_bench(kind, *options)); });
+  command->callback([kind, options, exit_status] {
+    options->settings.int8_kv = options->kv_dtype == "int8";
+    *exit_status = report(run_bench(kind, *options));
+  });
 }
 
 }  // namespace
@@ -194,6 +203,7 @@ void add_bench_command(CLI::App& app, int* exit_status) {
   bench->require_subcommand(1);
   add_kind(*bench, BenchKind::kDecode, exit_status);
   add_kind(*bench, BenchKind::kPrefill, exit_status);
+  add_bench_compare(*bench, exit_status);
 }
 
 }  // namespace throughline

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "base/files.h"
@@ -44,18 +45,20 @@ int64_t proc_bytes(const char* path, const std::string& field) {
 // Bandwidth, and the highest resident memory from the first of its measurements on.
 class Surroundings {
  public:
-  explicit Surroundings(const BenchSettings& settings) : meter_(settings.bandwidth_mib << 20) {
+  explicit Surroundings(const BenchSettings& settings) {
+    if (settings.bandwidth_mib > 0) meter_.emplace(settings.bandwidth_mib << 20);
     std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew
   }
   void measure_bandwidth() {
-    rates_.push_back(meter_.read_gb_s());
-    peak_bytes_ = std::max(peak_bytes_, proc_bytes("/proc/self/status", "VmHWM") - meter_.bytes());
+    if (meter_) rates_.push_back(meter_->read_gb_s());
+    const int64_t own = meter_ ? meter_->bytes() : 0;
+    peak_bytes_ = std::max(peak_bytes_, proc_bytes("/proc/self/status", "VmHWM") - own);
   }
-  double bandwidth_gb_s() const { return median(rates_); }
+  double bandwidth_gb_s() const { return rates_.empty() ? 0 : median(rates_); }
   double peak_mib() const { return static_cast<double>(peak_bytes_) / (1 << 20); }
 
  private:
-  ops::BandwidthMeter meter_;
+  std::optional<ops::BandwidthMeter> meter_;
   std::vector<double> rates_;
   int64_t peak_bytes_ = 0;
 };
@@ -66,7 +69,7 @@ KvShape kv_shape(const Decoder& decoder, const BenchSettings& settings) {
           .kv_heads = config.kv_heads,
           .head_dim = config.head_dim,
           .page_tokens = settings.page_tokens,
-          .dtype = decoder.dtype()};
+          .dtype = settings.int8_kv ? at::kChar : decoder.dtype()};
 }
 
 struct Bench {
@@ -118,7 +121,7 @@ struct Bench {
       cache->reserve(1);
       sequences.push_back({cache.get(), {TokenKind::kSampled}});
     }
-    StepAttention attention(std::move(sequences), decoder.rope(), decoder.attention_scale());
+    StepAttention attention(std::move(sequences), decoder.rope(), decoder.attention_scale(), ops::NumericMode::kFast);
     const at::Tensor hidden = decoder.forward(ids, attention, ops::NumericMode::kFast);
     const at::Tensor next = at::argmax(decoder.logits(hidden, ops::NumericMode::kFast), -1);
     for (const auto& cache : caches) cache->commit(std::vector<TokenKind>{TokenKind::kSampled});
@@ -210,6 +213,7 @@ Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_
   std::vector<double> run_seconds;
   for (int64_t run = 0; run < settings.repeat; ++run) {
     double seconds = 0;
+    if (settings.before_run) TL_TRY_STATUS(settings.before_run());
     for (int64_t i = 0; i < settings.tokens; ++i) {
       TL_TRY_STATUS(bench.check_interrupt());
       const auto start = Clock::now();
@@ -219,6 +223,7 @@ Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_
       event_seconds += bench.run_events(&events);
     }
     run_seconds.push_back(seconds);
+    if (settings.after_run) TL_TRY_STATUS(settings.after_run(seconds));
     around.measure_bandwidth();
   }
   BenchResult result;
@@ -254,7 +259,7 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
       const int64_t rows = std::min(settings.slice_tokens, bench_case.depth - begin);
       const std::vector<TokenKind> kinds(rows, TokenKind::kPrompt);
       cache.reserve(rows);
-      StepAttention attention({{&cache, kinds}}, decoder.rope(), decoder.attention_scale());
+      StepAttention attention({{&cache, kinds}}, decoder.rope(), decoder.attention_scale(), ops::NumericMode::kFast);
       const at::Tensor hidden = decoder.forward(ids.narrow(0, begin, rows), attention, ops::NumericMode::kFast);
       cache.commit(kinds);
       if (begin + rows == bench_case.depth) decoder.logits(hidden.narrow(0, rows - 1, 1), ops::NumericMode::kFast);
@@ -270,12 +275,14 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
   BenchResult result;
   for (int64_t run = -1; run < settings.repeat; ++run) {  // the first warms up
     bytes = 0, steps = 0;
+    if (run >= 0 && settings.before_run) TL_TRY_STATUS(settings.before_run());
     const auto start = Clock::now();
     for (const auto& cache : bench.caches) TL_TRY_STATUS(prefill(*cache));
     const double seconds = seconds_since(start);
     result.kv_bytes = bench.pool->used_pages() * bench.pool->shape().bytes_per_page();
     for (auto& cache : bench.caches) cache = bench.new_cache();
     if (run < 0) continue;
+    if (settings.after_run) TL_TRY_STATUS(settings.after_run(seconds));
     tok_s.push_back(static_cast<double>(bench_case.batch * bench_case.depth) / seconds);
     step_seconds.push_back(seconds / static_cast<double>(steps));
     around.measure_bandwidth();

@@ -31,9 +31,13 @@ struct BenchSettings {
   int64_t prompt_tokens = 128;
   int64_t slice_tokens = 512;  // of a prefill
   int64_t page_tokens = 64;
-  int64_t bandwidth_mib = 512;  // read to measure the memory's speed: many times the largest cache
+  bool int8_kv = false;
+  int64_t bandwidth_mib = 512;  // read to measure the memory's speed: many times the largest cache; 0: not measured
   uint64_t seed = 1;
   std::function<bool()> interrupted;  // asked between steps; may be empty
+  // Around each timed run; for a conductor that runs several engines in turn (bench_worker.h). May be empty.
+  std::function<Status()> before_run;
+  std::function<Status(double seconds)> after_run;
 };
 
 struct BenchResult {

@@ -13,6 +13,8 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--dtype", dtype,
                  "compute and KV dtype: fp32 or bf16 (default: the checkpoint's; fp16 computes in fp32)")
       ->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--kv-dtype", kv_dtype, "int8: K and V in 8 bits with a scale a token and head (default: as --dtype)")
+      ->check(CLI::IsMember({"int8"}));
   app.add_option("--weights", weights,
                  "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
       ->check(CLI::IsMember({"int8", "int4"}));
@@ -50,6 +52,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
     TL_TRY(engine.kv_memory_bytes, parse_size(options.kv_memory, "--kv-memory"));
     if (engine.kv_memory_bytes <= 0) return Error{"must be more than 0", "--kv-memory", ""};
   }
+  engine.turn_tokens = options.turn_tokens;
   TL_TRY(engine.park_memory_bytes, parse_size(options.park_memory, "--park-memory"));
   engine.batch_max = options.batch_max;
   engine.max_context = options.max_context;
@@ -58,6 +61,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   engine.speculation.prompt_lookup_min = options.prompt_lookup_min;
   engine.speculation.prompt_lookup_max = options.prompt_lookup_max;
   TL_TRY_STATUS(check_speculation(engine.speculation, "--speculate"));  // before the model is loaded
+  engine.int8_kv = options.kv_dtype == "int8";
   return LoadedModel::load(options.model, {.dtype = options.dtype, .weights = options.weights}, engine);
 }
 

@@ -12,14 +12,16 @@ namespace throughline {
 
 struct ModelOptions {
   std::string model;
-  std::string dtype;    // fp32 | bf16; empty: the checkpoint's
-  std::string weights;  // int8 | int4; empty: as the files hold them
+  std::string dtype;     // fp32 | bf16; empty: the checkpoint's
+  std::string kv_dtype;  // int8; empty: as dtype
+  std::string weights;   // int8 | int4; empty: as the files hold them
   std::string device = "cpu";
   int threads = 0;        // 0: all cores
   std::string kv_memory;  // "4G"; empty: half of the free memory
   std::string park_memory = "0";
   int64_t batch_max = 64;
   int64_t max_context = 0;
+  int64_t turn_tokens = 1024;  // serve's flag
   std::string speculate = "auto";
   int64_t prompt_lookup_min = SpeculationOptions().prompt_lookup_min;
   int64_t prompt_lookup_max = SpeculationOptions().prompt_lookup_max;

@@ -43,6 +43,7 @@ Json kv_of(const SampleResult& result, const OutputContext& context) {
               {"final_tokens", total.final_tokens},
               {"compressions", total.compressions},
               {"evicted_tokens", total.evicted_tokens}};
+  if (total.lowered > 0) out["lowered_to"] = total.lowest_budget;
   if (context.trace_kv) out["events"] = context.policy != nullptr ? kv_events(result, context) : Json::array();
   return out;
 }

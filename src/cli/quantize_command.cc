@@ -22,7 +22,7 @@ namespace throughline {
 namespace {
 
 struct QuantizeOptions {
-  std::string model, output, weights = "int8", text;
+  std::string model, output, weights = "int8", kv_dtype, text;
   int64_t tokens = 1024, window = 256;
   int threads = 0;
 };
@@ -83,22 +83,29 @@ Result<int> quantize(const QuantizeOptions& options) {
   TL_TRY(const auto plain, Decoder::load(options.model, {}));
   if (plain->weight_format() != ops::WeightFormat::kPlain)
     return Error{"is quantized already", options.model, "take the checkpoint that it was made from"};
+  const bool keep = options.weights == "none";
+  if (keep && (!options.output.empty() || options.kv_dtype.empty()))
+    return Error{"none only measures", "--weights", "leave --output out and give --kv-dtype int8"};
   const auto start = std::chrono::steady_clock::now();
-  TL_TRY(const auto packed, Decoder::load(options.model, {.weights = options.weights}));
+  TL_TRY(const auto packed, Decoder::load(options.model, {.weights = keep ? "" : options.weights}));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!options.output.empty()) {
     TL_TRY_STATUS(save_model(options.output, packed->config(), packed->parameters()));
     TL_TRY_STATUS(copy_companions(options.model, options.output));
   }
   constexpr double kMib = 1 << 20;
-  fmt::print("{}: {} weights, {:.1f} MiB of {:.1f} ({:.1f} s)\n", options.output.empty() ? "not saved" : options.output,
-             options.weights, static_cast<double>(packed->weight_bytes()) / kMib,
-             static_cast<double>(plain->weight_bytes()) / kMib, seconds);
+  if (!keep) {
+    fmt::print("{}: {} weights, {:.1f} MiB of {:.1f} ({:.1f} s)\n",
+               options.output.empty() ? "not saved" : options.output, options.weights,
+               static_cast<double>(packed->weight_bytes()) / kMib, static_cast<double>(plain->weight_bytes()) / kMib,
+               seconds);
+  }
   std::string what;
   TL_TRY(const auto ids, text_ids(options, plain->config(), &what));
-  const QualityReport q = compare_models(*plain, *packed, ids, options.window);
-  fmt::print("on {} tokens of {}, windows of {}, against {} weights:\n", q.positions, what, options.window,
-             plain->dtype() == at::kFloat ? "fp32" : "bf16");
+  const QualityReport q = compare_models(*plain, *packed, ids, options.window, !options.kv_dtype.empty());
+  const char* const dtype = plain->dtype() == at::kFloat ? "fp32" : "bf16";
+  fmt::print("on {} tokens of {}, windows of {}, {} weights and {} K and V against {}:\n", q.positions, what,
+             options.window, keep ? dtype : options.weights, options.kv_dtype.empty() ? dtype : "int8", dtype);
   fmt::print("  KL mean {:.5f} nats, 99th percentile {:.5f}; the same most likely token at {:.2f} %\n", q.mean_kl,
              q.p99_kl, q.top1_agreement * 100);
   fmt::print("  loss {:.4f} nats a token, was {:.4f}\n", q.model_loss, q.reference_loss);
@@ -113,9 +120,14 @@ void add_quantize_command(CLI::App& app, int* exit_status) {
       app.add_subcommand("quantize", "Write a checkpoint with int8 or int4 weights and say what it cost in quality");
   const CLI::Range positive(int64_t{1}, int64_t{1} << 24);
   command->add_option("-m,--model", options->model, "model directory in Hugging Face form")->required();
-  command->add_option("--weights", options->weights, "int8 (a scale a row) or int4 (a scale for 32 neighbours)")
-      ->check(CLI::IsMember({"int8", "int4"}))
+  command
+      ->add_option("--weights", options->weights,
+                   "int8 (a scale a row), int4 (a scale for 32 neighbours) or none (to measure --kv-dtype alone)")
+      ->check(CLI::IsMember({"int8", "int4", "none"}))
       ->capture_default_str();
+  command
+      ->add_option("--kv-dtype", options->kv_dtype, "int8: measure with K and V in int8 pages (nothing of it is saved)")
+      ->check(CLI::IsMember({"int8"}));
   command->add_option("-o,--output", options->output,
                       "folder to write; must not hold a model yet (left out: only the quality is measured)");
   command->add_option("--text", options->text, "file whose text the quality is measured on (default: a built-in one)");

@@ -7,6 +7,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "cache/page_pool.h"
+#include "cache/sequence_cache.h"
+#include "cache/step_attention.h"
 #include "model/dense_attention.h"
 
 namespace throughline {
@@ -17,6 +20,17 @@ at::Tensor window_logits(const Decoder& decoder, const at::Tensor& ids) {
   std::vector<int64_t> positions(ids.size(0));
   std::iota(positions.begin(), positions.end(), 0);
   DenseAttention attention({0, ids.size(0)}, positions, decoder.rope(), decoder.attention_scale());
+  return decoder.logits(decoder.forward(ids, attention, ops::NumericMode::kFast), ops::NumericMode::kFast).contiguous();
+}
+
+at::Tensor window_logits_int8_kv(const Decoder& decoder, const at::Tensor& ids) {
+  const ModelConfig& c = decoder.config();
+  KvShape shape{.layers = c.layers, .kv_heads = c.kv_heads, .head_dim = c.head_dim, .dtype = at::kChar};
+  auto pool = PagePool::create(shape, ids.size(0) / shape.page_tokens + 1).value();
+  SequenceCache cache(pool.get(), nullptr, c.q_heads, decoder.attention_scale(), ids.size(0));
+  cache.reserve(ids.size(0));
+  StepAttention attention({{&cache, std::vector<TokenKind>(static_cast<size_t>(ids.size(0)), TokenKind::kPrompt)}},
+                          decoder.rope(), decoder.attention_scale());  // as decoding reads the pages
   return decoder.logits(decoder.forward(ids, attention, ops::NumericMode::kFast), ops::NumericMode::kFast).contiguous();
 }
 
@@ -37,7 +51,7 @@ RowStats row_stats(const float* logits, int64_t vocab) {
 }  // namespace
 
 QualityReport compare_models(const Decoder& reference, const Decoder& model, const std::vector<int64_t>& ids,
-                             int64_t window) {
+                             int64_t window, bool int8_kv) {
   const at::NoGradGuard no_grad;
   const int64_t vocab = reference.config().vocab, total = static_cast<int64_t>(ids.size());
   QualityReport out;
@@ -46,7 +60,8 @@ QualityReport compare_models(const Decoder& reference, const Decoder& model, con
   for (int64_t from = 0; from < total; from += window) {
     const int64_t rows = std::min(window, total - from);
     const at::Tensor part = at::from_blob(const_cast<int64_t*>(ids.data()) + from, {rows}, at::kLong);
-    const at::Tensor want = window_logits(reference, part), got = window_logits(model, part);
+    const at::Tensor want = window_logits(reference, part),
+                     got = int8_kv ? window_logits_int8_kv(model, part) : window_logits(model, part);
     for (int64_t r = 0; r < rows; ++r) {
       const float *p = want.const_data_ptr<float>() + r * vocab, *q = got.const_data_ptr<float>() + r * vocab;
       const RowStats ps = row_stats(p, vocab), qs = row_stats(q, vocab);

@@ -1,4 +1,5 @@
-// How far a model's next-token distributions are from another's on a text: the price of quantized weights.
+// How far a model's next-token distributions are from another's on a text: the price of quantized weights and of int8
+// K and V.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,9 @@ struct QualityReport {
   double reference_loss = 0, model_loss = 0;  // mean -log p of the text's next token, nats
 };
 
-// ids are cut into windows of `window` tokens, each read from its own beginning. REQUIRES: the same vocabulary.
+// ids are cut into windows of `window` tokens, each read from its own beginning; `int8_kv`: `model` keeps K and V in
+// int8 pages. REQUIRES: the same vocabulary.
 QualityReport compare_models(const Decoder& reference, const Decoder& model, const std::vector<int64_t>& ids,
-                             int64_t window);
+                             int64_t window, bool int8_kv);
 
 }  // namespace throughline

@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <sstream>
@@ -33,17 +35,29 @@ serve::LogLevel log_level_of(const std::string& word) {
   return word == "off" ? serve::LogLevel::kOff : serve::LogLevel::kInfo;
 }
 
-// One key a line; '#' begins a comment.
-Status add_keys(const std::string& path, std::vector<std::string>& keys) {
+// One key a line, perhaps with " priority=N" behind it; '#' begins a comment.
+Status add_keys(const std::string& path, serve::ServiceOptions& service) {
   TL_TRY(const std::string text, read_file(path, size_t{1} << 20));
   std::istringstream lines(text);
   std::string line;
-  while (std::getline(lines, line)) {
-    const size_t from = line.find_first_not_of(" \t\r");
-    if (from == std::string::npos || line[from] == '#') continue;
-    keys.push_back(line.substr(from, line.find_last_not_of(" \t\r") + 1 - from));
+  bool found = false;
+  for (int64_t number = 1; std::getline(lines, line); ++number) {
+    std::istringstream words(line);
+    std::string key, option;
+    if (!(words >> key) || key[0] == '#') continue;
+    found = true;
+    service.api_keys.push_back(key);
+    if (!(words >> option) || option[0] == '#') continue;
+    const std::string where = "--api-key-file " + path + " line " + std::to_string(number);
+    int64_t limit = 0;
+    const char* end = option.data() + option.size();
+    const bool named = option.compare(0, 9, "priority=") == 0;
+    if (!named || std::from_chars(option.data() + 9, end, limit).ptr != end || option.size() == 9 ||
+        std::abs(limit) > serve::kMostPriority || words >> option)
+      return Error{"is not a key, or a key and priority=N with N from -8 to 8", where, ""};
+    service.key_priority_limits[key] = limit;
   }
-  if (keys.empty()) return Error{"holds no key", "--api-key-file " + path, "write one key a line"};
+  if (!found) return Error{"holds no key", "--api-key-file " + path, "write one key a line"};
   return {};
 }
 
@@ -69,7 +83,7 @@ std::string model_name(const std::string& folder) {
 Result<int> serve_model(Options options) {
   serve::ServerOptions& server = options.server;
   TL_TRY(server.service.defaults, options.flags.fields());
-  if (!options.key_file.empty()) TL_TRY_STATUS(add_keys(options.key_file, server.service.api_keys));
+  if (!options.key_file.empty()) TL_TRY_STATUS(add_keys(options.key_file, server.service));
   for (const auto& key : server.service.api_keys) {
     if (key.empty()) return Error{"is empty", "--api-key", ""};
   }
@@ -131,7 +145,19 @@ void add_server_flags(CLI::App& command, Options& options) {
   group(command.add_option("--api-key", server.service.api_keys, "key that clients must send (several times)"), kAccess)
       ->allow_extra_args(false)
       ->envname("THROUGHLINE_API_KEY");
-  group(command.add_option("--api-key-file", options.key_file, "file of keys, one a line"), kAccess);
+  group(command.add_option("--api-key-file", options.key_file,
+                           "file of keys, one a line; behind a key: priority=N, its own --priority-limit"),
+        kAccess);
+  group(command.add_option("--priority-limit", server.service.priority_limit,
+                           "the most urgent \"priority\" that requests get (lower is more urgent)"),
+        kAccess)
+      ->check(CLI::Range(-serve::kMostPriority, serve::kMostPriority))
+      ->capture_default_str();
+  group(command.add_option("--turn-tokens", options.model.turn_tokens,
+                           "tokens of a turn while not all requests can run at once; 0: the first come goes on"),
+        kAccess)
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->capture_default_str();
   group(command.add_option("--rate-limit", server.service.requests_per_minute,
                            "requests a minute for each key (without keys: each address); 0: no limit"),
         kAccess)

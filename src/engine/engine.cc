@@ -100,7 +100,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const Decoder* decoder, const Tok
                 .kv_heads = config.kv_heads,
                 .head_dim = config.head_dim,
                 .page_tokens = filled.page_tokens,
-                .dtype = decoder->dtype()};
+                .dtype = filled.int8_kv ? at::kChar : decoder->dtype()};
   if (filled.kv_memory_bytes <= 0) {
     // More than every running sample could fill is of no use.
     const int64_t most = filled.batch_max * (filled.max_context + filled.page_tokens) * shape.bytes_per_token();
@@ -152,6 +152,7 @@ Result<std::shared_ptr<const Job>> Engine::State::make_job(Request request, cons
     return Error{"must be at least 1", where + ": max_tokens", ""};
   if (request.prompt_logprobs > config.vocab || request.prompt_logprobs < -1)
     return Error{"must be 0 up to the vocabulary's size", where + ": prompt_logprobs", ""};
+  if (!(request.weight > 0 && request.weight <= 1e6)) return Error{"must be over 0", where + ": weight", ""};
   if (request.samples < 1 || request.samples > 1024) return Error{"must be 1 to 1024", where + ": n", ""};
   if (!request.sampling.stop.empty() && tokenizer == nullptr) {
     return Error{"stop strings need a tokenizer", where + ": stop",
@@ -280,8 +281,8 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
   }
   std::vector<std::vector<TokenKind>> kinds;
   for (const auto& sequence : sequences) kinds.push_back(sequence.kinds);
-  StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale());
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
+  StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale(), mode);
   at::Tensor hidden = weights.forward(to_tensor(ids, at::kCPU), attention, mode);
   for (size_t i = 0; i < slices.size(); ++i)
     slices[i].sample->cache->commit(std::span(kinds[i]).first(static_cast<size_t>(slices[i].rows)));
@@ -413,6 +414,8 @@ EngineStats Engine::stats() const {
   }
   out.used_pages = state_->pool->used_pages();
   out.shared_prefix_pages = state_->prefixes->reclaimable_pages();
+  out.budgets_lowered = state_->scheduler->lowered;
+  out.turns = state_->scheduler->turns;
   out.preemptions_parked = state_->scheduler->parked;
   out.preemptions_replayed = state_->scheduler->replayed;
   out.prefix_hit_tokens = state_->scheduler->prefix_hit_tokens;

@@ -2,8 +2,8 @@
 //
 // Each step takes, of every running sample, its next rows (a prefill slice, one decode row, or forced ids), runs them
 // as one batch, lets due policies compress, samples, and hands ids to the samples' environments. Samples are admitted
-// in order of arrival while pages are free; when pages run out the youngest is parked in host memory or dropped and
-// replayed later (DESIGN 4.1). step() belongs to one thread; submit() and cancel() may come from any.
+// in order while pages are free; when pages run out the last is parked in host memory or dropped and replayed later
+// (DESIGN 4.1; scheduler.h). step() belongs to one thread; submit() and cancel() may come from any.
 #pragma once
 
 #include <cstdint>
@@ -25,18 +25,20 @@ struct EngineOptions {
   int64_t batch_max = 64;              // running samples at most
   int64_t max_context = 0;             // 0: the model's max_position_embeddings
   int64_t prefill_slice_tokens = 512;  // prefill rows a step at most, shared by the prompts under way
-  int64_t turn_tokens = 1024;          // while others wait, who said so many goes to the back (with park memory)
+  int64_t turn_tokens = 1024;          // a turn, while others wait (with park memory): scheduler.h
   int64_t page_tokens = 0;             // 0: 16 for contexts up to 2048, else 64
   bool prefix_cache = true;
   double prefix_cache_share = 0.25;  // of the pages that prompts nobody uses any more may keep
   bool exact = false;                // bit-identical whatever the batch (DESIGN 4.4)
+  bool int8_kv = false;              // K and V in 8 bits with a scale a token and head; else in the decoder's dtype
   SpeculationOptions speculation;
 };
 
 struct EngineStats {
   int64_t waiting = 0, running = 0;
   int64_t pages = 0, used_pages = 0, shared_prefix_pages = 0;
-  int64_t preemptions_parked = 0, preemptions_replayed = 0;
+  int64_t budgets_lowered = 0, preemptions_parked = 0, preemptions_replayed = 0;  // for memory
+  int64_t turns = 0;                                                              // parked for another's turn
   int64_t sampled_tokens = 0, prefill_tokens = 0, prefix_hit_tokens = 0, steps = 0;
   int64_t drafts = 0, draft_tokens = 0, accepted_tokens = 0;  // times a sample had some; ids; of these as sampled
 };

@@ -1,5 +1,6 @@
-// 200 random requests under --exact, with memory so tight that they are preempted, end with the same ids as when each
-// runs alone, and leave the pool empty.
+// 200 random requests under --exact, with memory so tight that they are preempted or, where they allow it, compressed,
+// and with turns by weight, end with the same ids as when each runs alone (the compressed ones: no error), and leave
+// the pool empty.
 #include <rapidcheck/gtest.h>
 
 #include "engine/engine_fixture.h"
@@ -9,10 +10,11 @@ namespace {
 
 const std::string kTiny = THROUGHLINE_SOURCE_DIR "/tests/golden/model/qwen2-gqa-tied";
 
-std::string random_policy() {
+std::string random_policy(bool may_shrink) {
   const auto small = [](int low, int high) { return std::to_string(*rc::gen::inRange(low, high)); };
   const std::string protect =
-      *rc::gen::element<std::string>("", ",protect=none", ",protect=first:3", ",protect=prompt");
+      *rc::gen::element<std::string>("", ",protect=none", ",protect=first:3", ",protect=prompt") +
+      (may_shrink ? ",min_budget=" + small(1, 9) : "");
   switch (*rc::gen::inRange(0, 9)) {
     case 0:
       return "full";
@@ -47,30 +49,35 @@ std::string random_environment() {
          *rc::gen::element<std::string>("", ",head_placement=on_top");
 }
 
-Request random_request(int64_t vocab) {
+Request random_request(int64_t vocab, bool may_shrink) {
   Request request = greedy_request(random_prompt(*rc::gen::inRange(1, 70), vocab, *rc::gen::inRange(0, 6)),
-                                   *rc::gen::inRange(1, 90), random_policy(), random_environment());
+                                   *rc::gen::inRange(1, 90), random_policy(may_shrink), random_environment());
   request.sampling.temperature = *rc::gen::element(0.0, 0.7, 1.0);
   request.sampling.top_p = *rc::gen::element(1.0, 0.9);
   request.sampling.seed = *rc::gen::inRange(0, 100);
   request.sampling.ignore_eos = *rc::gen::arbitrary<bool>();
+  request.weight = *rc::gen::element(0.25, 1.0, 1.0, 4.0);
   return request;
 }
 
 TEST(EngineProperty, TogetherAsAlone) {
   const TinyModel model = TinyModel::load(kTiny);
-  int64_t requests_seen = 0, preempted = 0;
+  int64_t requests_seen = 0, preempted = 0, lowered = 0, turns = 0;
   const bool ok = rc::check("random requests under --exact", [&] {
     std::vector<Request> requests;
     const int count = *rc::gen::inRange(6, 14);
-    for (int i = 0; i < count; ++i) requests.push_back(random_request(model.decoder->config().vocab));
+    for (int i = 0; i < count; ++i)
+      requests.push_back(random_request(model.decoder->config().vocab, *rc::gen::inRange(0, 3) == 0));
+    const bool int8_kv = *rc::gen::arbitrary<bool>();
     const auto tight =
         model.engine({.kv_memory_bytes = model.kv_bytes(*rc::gen::inRange(7, 16) * 16),
                       .park_memory_bytes = *rc::gen::element<int64_t>(0, model.kv_bytes(200), int64_t{1} << 30),
                       .batch_max = *rc::gen::inRange(2, 9),
                       .prefill_slice_tokens = *rc::gen::inRange(1, 80),
+                      .turn_tokens = *rc::gen::element<int64_t>(0, 8, 1024),
                       .page_tokens = 16,
-                      .exact = true});
+                      .exact = true,
+                      .int8_kv = int8_kv});
     std::vector<SampleResult> together(requests.size());
     std::vector<Engine::Ticket> tickets;
     for (size_t i = 0; i < requests.size(); ++i) {
@@ -83,10 +90,15 @@ TEST(EngineProperty, TogetherAsAlone) {
     for (int step = 0; tight->step(); ++step) {
       if (step == cancel_at) tight->cancel(tickets[victim], FinishDetail::kCancelled);
     }
-    const auto alone = model.engine({.exact = true});
+    const auto alone = model.engine({.exact = true, .int8_kv = int8_kv});
     for (size_t i = 0; i < requests.size(); ++i) {
       ++requests_seen;
       preempted += together[i].preemptions;
+      RC_ASSERT(together[i].trace.finish != FinishDetail::kInternal);
+      int64_t shrunk = 0;
+      for (const auto& chunk : together[i].kv) shrunk += chunk.stats.lowered;
+      lowered += shrunk;
+      if (shrunk > 0) continue;  // it says something else from then on
       const auto ids = together[i].trace.token_ids();
       auto want = run_one(*alone, requests[i]).trace.token_ids();
       if (together[i].trace.finish == FinishDetail::kCancelled || together[i].trace.finish == FinishDetail::kKvMemory) {
@@ -95,14 +107,18 @@ TEST(EngineProperty, TogetherAsAlone) {
       }
       RC_ASSERT(ids == want);
     }
+    turns += tight->stats().turns;
     RC_ASSERT(tight->stats().used_pages == tight->stats().shared_prefix_pages);
     RC_ASSERT(tight->stats().running == 0 && tight->stats().waiting == 0);
   });
   EXPECT_TRUE(ok);
   EXPECT_GE(requests_seen, 200);
   EXPECT_GT(preempted, 50);
-  std::printf("%lld random requests, %lld preemptions\n", static_cast<long long>(requests_seen),
-              static_cast<long long>(preempted));
+  EXPECT_GT(lowered, 10);
+  EXPECT_GT(turns, 10);
+  std::printf("%lld random requests, %lld preemptions (%lld for turns), %lld budgets lowered\n",
+              static_cast<long long>(requests_seen), static_cast<long long>(preempted), static_cast<long long>(turns),
+              static_cast<long long>(lowered));
 }
 
 }  // namespace

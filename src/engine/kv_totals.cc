@@ -13,6 +13,9 @@ CacheStats kv_totals(std::span<const ChunkKv> chunks) {
     total.decode_steps += stats.decode_steps;
     total.compressions += stats.compressions;
     total.evicted_tokens += stats.evicted_tokens;
+    total.lowered += stats.lowered;
+    if (stats.lowered > 0 && (total.lowest_budget == 0 || stats.lowest_budget < total.lowest_budget))
+      total.lowest_budget = stats.lowest_budget;
   }
   return total;
 }

@@ -81,6 +81,7 @@ struct Request {
   std::shared_ptr<const EvictionPolicy> policy;    // null: full
   std::shared_ptr<const Environment> environment;  // null: longcot
   std::optional<std::chrono::steady_clock::time_point> deadline;
+  double weight = 1;  // its share beside others while not all can run (scheduler.h)
 
   std::function<void(const SampleProgress&)> on_progress;  // after each sampled token; may be empty
   std::function<void(SampleResult)> on_finish;             // once a sample

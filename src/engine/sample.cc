@@ -58,13 +58,29 @@ int64_t Sample::next_rows(int64_t budget) const {
   return rows;
 }
 
+RngKey Sample::eviction_key() const {
+  return {job_->request.sampling.seed, static_cast<uint64_t>(index_), static_cast<uint64_t>(runner_.tokens()),
+          RngPurpose::kEvict};
+}
+
+int64_t Sample::smaller_budget() const {
+  return std::max(job_->request.policy->least_budget(), cache->cached_tokens() / 2);
+}
+
+int64_t Sample::pages_to_gain() const {
+  if (state != State::kRunning || finished() || next_is_prefill()) return 0;
+  const auto* policy = job_->request.policy.get();
+  return policy != nullptr && policy->least_budget() > 0 ? cache->pages_to_gain(smaller_budget()) : 0;
+}
+
+void Sample::lower_budget() { cache->lower_budget(smaller_budget(), eviction_key()); }
+
 bool Sample::settle() {
   const int64_t fed = cache->next_position();
   if (replay_next_ < replay_.size()) {
-    if (replay_[replay_next_].tokens == fed) cache->replay(replay_[replay_next_++]);
+    while (replay_next_ < replay_.size() && replay_[replay_next_].tokens == fed) cache->replay(replay_[replay_next_++]);
   } else if (fed > replay_until_ && cache->due()) {
-    cache->compress({job_->request.sampling.seed, static_cast<uint64_t>(index_),
-                     static_cast<uint64_t>(runner_.tokens()), RngPurpose::kEvict});
+    cache->compress(eviction_key());
   }
   return fed == context_tokens();
 }

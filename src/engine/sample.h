@@ -50,7 +50,9 @@ class Sample {
   std::unique_ptr<SequenceCache::Parked> parked;  // while parked
   int64_t preemptions = 0;
   int64_t prefix_hit_tokens = 0;
+  double turn_ends = 0;                 // in virtual time: the order (scheduler.h)
   int64_t turn_from = 0;                // tokens generated when its turn began
+  int64_t ran_from = 0;                 // and when it was last admitted
   std::vector<TokenDraw> prompt_draws;  // filled by the engine where the request wants them
   bool wants_prompt_logprobs() const { return job_->request.prompt_logprobs >= 0 && runner_.chunk_index() == 0; }
   const WeightVersion& weights() const { return weights_; }  // of the present chunk; no decoder: it has not begun
@@ -67,6 +69,9 @@ class Sample {
   // Rows to feed next, at most `budget` (at least 1). REQUIRES: running, not finished.
   int64_t next_rows(int64_t budget) const;
   bool next_is_prefill() const;
+  // Memory pressure: pages that a smaller budget would give back, if the request allows one and now is a time for it.
+  int64_t pages_to_gain() const;
+  void lower_budget();  // REQUIRES: pages_to_gain() > 0
   // After the rows were committed: replays or fires what is due. True when all ids are fed and the next id is to be
   // sampled.
   bool settle();
@@ -103,6 +108,8 @@ class Sample {
   void take_new_ids();
   void stream_text(int32_t id, bool thinking);
   bool per_step_policy() const;
+  int64_t smaller_budget() const;  // half of what is cached, not less than the request allows
+  RngKey eviction_key() const;
   bool may_speculate() const;
 
   std::shared_ptr<const Job> job_;

@@ -45,6 +45,27 @@ bool Scheduler::make_room(int64_t pages, const Sample* keep) {
   return true;
 }
 
+// The first stage of memory pressure: what running samples allow to be evicted, before anybody gives way or waits on.
+void Scheduler::lower_budgets(const std::vector<Slice>& next) {
+  while (true) {
+    int64_t pages = pages_waited_for_ <= pool_->pages() ? pages_waited_for_ : 0;
+    for (const auto& [sample, rows] : next) pages += sample->cache->pages_needed(rows);
+    if (pool_->free_pages() < pages) prefixes_->shrink(pages);
+    if (pool_->free_pages() >= pages) return;
+    Sample* best = nullptr;
+    int64_t most = 0;
+    for (const auto& sample : samples_) {
+      const int64_t gain = sample->pages_to_gain();
+      if (gain <= most) continue;
+      most = gain;
+      best = sample.get();
+    }
+    if (best == nullptr) return;
+    best->lower_budget();
+    ++lowered;
+  }
+}
+
 void Scheduler::give_way(Sample& sample) {
   ++sample.preemptions;
   sample.forget_lookups();
@@ -70,8 +91,10 @@ bool Scheduler::preempt_youngest(const Sample* older_than) {
 
 bool Scheduler::admit_one(Sample& sample, int64_t promised) {
   const auto fits = [&](int64_t pages) {
+    pages_waited_for_ = pages;
     if (pool_->free_pages() < pages) prefixes_->shrink(pages);
-    return pool_->free_pages() >= pages;
+    if (pool_->free_pages() >= pages) pages_waited_for_ = 0;
+    return pages_waited_for_ == 0;
   };
   if (sample.state == Sample::State::kParked) {
     // One page more than it had, so that its next token does not preempt it at once.
@@ -103,6 +126,7 @@ bool Scheduler::admit_one(Sample& sample, int64_t promised) {
 }
 
 void Scheduler::admit() {
+  pages_waited_for_ = 0;
   int64_t running = 0, promised = 0;  // pages that running samples still need for their prompts
   const auto count = [&](const Sample& sample) {
     ++running;
@@ -116,6 +140,7 @@ void Scheduler::admit() {
     if (running >= options_.batch_max) return;
     if (sample->finished() || runs(*sample)) continue;
     if (admit_one(*sample, promised)) {
+      sample->ran_from = sample->runner().tokens();
       count(*sample);
     } else if (running > 0) {
       return;  // wait until somebody gives pages back
@@ -125,39 +150,80 @@ void Scheduler::admit() {
   }
 }
 
-// One a step, so that those who wait come in one after the other. Between two chunks there is nothing to park.
-void Scheduler::take_turns() {
-  if (!someone_waits_ || options_.turn_tokens <= 0 || options_.park_memory_bytes <= 0) return;
+void Scheduler::begin_turn(Sample& sample, double at) const {
+  const int64_t left = std::max<int64_t>(1, sample.job().limits.max_tokens - sample.runner().tokens());
+  sample.turn_from = sample.runner().tokens();
+  sample.turn_ends = at + static_cast<double>(std::min(options_.turn_tokens, left)) / sample.job().request.weight;
+}
+
+void Scheduler::insert_in_order(std::unique_ptr<Sample> sample) {
+  const auto later = [](double ends, const auto& other) { return ends < other->turn_ends; };
+  samples_.insert(std::upper_bound(samples_.begin(), samples_.end(), sample->turn_ends, later), std::move(sample));
+}
+
+void Scheduler::add(std::unique_ptr<Sample> sample) {
+  if (takes_turns()) begin_turn(*sample, virtual_time_);
+  insert_in_order(std::move(sample));
+}
+
+void Scheduler::end_turns() {
+  if (!takes_turns()) return;
+  int64_t tokens = 0;
+  double weights = 0;
+  for (const auto& sample : samples_) {
+    tokens += sample->runner().tokens();
+    weights += sample->job().request.weight;
+  }
+  // Those that ended meanwhile are not counted: time stands still, to their successors' good, for a step.
+  virtual_time_ += static_cast<double>(std::max<int64_t>(0, tokens - tokens_seen_)) / std::max(weights, 1e-9);
+  tokens_seen_ = tokens;
+  std::vector<std::unique_ptr<Sample>> again;
+  for (auto& sample : samples_) {
+    const int64_t turn = sample->runner().tokens() - sample->turn_from;
+    if (someone_waits_ && turn < options_.turn_tokens) continue;
+    begin_turn(*sample, someone_waits_ ? sample->turn_ends : virtual_time_);
+    again.push_back(std::move(sample));
+  }
+  std::erase(samples_, nullptr);
+  for (auto& sample : again) insert_in_order(std::move(sample));
+}
+
+// One a step, so that those who wait come in one after the other.
+void Scheduler::change_places() {
+  if (!takes_turns() || !someone_waits_) return;
   const int64_t page_bytes = pool_->shape().bytes_per_page();
-  for (auto it = samples_.begin(); it != samples_.end(); ++it) {
+  const auto waits = [](const auto& sample) { return !sample->finished() && !runs(*sample); };
+  const auto first = std::find_if(samples_.begin(), samples_.end(), waits);
+  for (auto it = samples_.rbegin(); first != samples_.end() && it->get() != first->get(); ++it) {
     Sample& sample = **it;
-    if (sample.finished() || sample.runner().tokens() - sample.turn_from < options_.turn_tokens) continue;
-    if (runs(sample)) {
-      const int64_t bytes = static_cast<int64_t>(sample.cache->pages().size()) * page_bytes;
-      if (sample.next_is_prefill() || parked_bytes() + bytes > options_.park_memory_bytes) continue;
-      give_way(sample);
-    }
-    sample.turn_from = sample.runner().tokens();
+    if (!runs(sample) || sample.next_is_prefill()) continue;
+    if (sample.runner().tokens() - sample.ran_from < std::max<int64_t>(1, options_.turn_tokens / 8)) continue;
+    const int64_t bytes = static_cast<int64_t>(sample.cache->pages().size()) * page_bytes;
+    if (parked_bytes() + bytes > options_.park_memory_bytes) continue;
+    give_way(sample);
+    --parked;  // not for memory
     ++turns;
-    std::rotate(it, it + 1, samples_.end());
     return;
   }
 }
 
-// Prefill rows of each sample (0 for those that decode): equal shares, and what short ones leave goes to the oldest.
+// Prefill rows of each sample (0 for those that decode): shares by weight; what short ones leave goes to the first.
 std::vector<int64_t> Scheduler::prefill_shares() const {
   constexpr int64_t kLeastShare = 64;
   std::vector<int64_t> wants(samples_.size()), shares(samples_.size());
-  int64_t count = 0, left = options_.prefill_slice_tokens;
+  int64_t left = options_.prefill_slice_tokens;
+  double weights = 0;
   for (size_t i = 0; i < samples_.size(); ++i) {
     if (!runs(*samples_[i]) || !samples_[i]->next_is_prefill()) continue;
     wants[i] = samples_[i]->next_rows(options_.prefill_slice_tokens);
-    ++count;
+    weights += samples_[i]->job().request.weight;
   }
-  if (count == 0) return shares;
-  const int64_t share = std::max(kLeastShare, left / count);
-  for (const int64_t most : {share, options_.prefill_slice_tokens}) {
+  if (weights <= 0) return shares;
+  const double row_share = static_cast<double>(left) / weights;
+  for (const bool fair : {true, false}) {
     for (size_t i = 0; i < samples_.size(); ++i) {
+      const auto share = static_cast<int64_t>(row_share * samples_[i]->job().request.weight);
+      const int64_t most = fair ? std::max(kLeastShare, share) : options_.prefill_slice_tokens;
       const int64_t more = std::min({wants[i] - shares[i], most, left});
       shares[i] += more;
       left -= more;
@@ -167,28 +233,33 @@ std::vector<int64_t> Scheduler::prefill_shares() const {
 }
 
 std::vector<Slice> Scheduler::plan() {
-  take_turns();
+  end_turns();
+  change_places();
   admit();
   someone_waits_ = std::any_of(samples_.begin(), samples_.end(),
                                [](const auto& sample) { return !sample->finished() && !runs(*sample); });
-  std::vector<Slice> slices;
+  std::vector<Slice> next, slices;
   const std::vector<int64_t> shares = prefill_shares();
   for (size_t i = 0; i < samples_.size(); ++i) {
     Sample& sample = *samples_[i];
     if (!runs(sample)) continue;
     const bool prefill = sample.next_is_prefill();
     if (prefill && shares[i] <= 0) continue;
-    const int64_t rows = sample.next_rows(prefill ? shares[i] : options_.prefill_slice_tokens);
-    const int64_t pages = sample.cache->pages_needed(rows);
-    if (!make_room(pages, &sample)) {
+    next.push_back({&sample, sample.next_rows(prefill ? shares[i] : options_.prefill_slice_tokens)});
+  }
+  lower_budgets(next);
+  for (const auto& [sample, rows] : next) {
+    if (!runs(*sample)) continue;  // gave way to an earlier one
+    const int64_t pages = sample->cache->pages_needed(rows);
+    if (!make_room(pages, sample)) {
       // Everybody younger has given way already. If someone older runs, this one gives way too; alone, it cannot fit.
       const bool alone = std::none_of(samples_.begin(), samples_.end(),
-                                      [&](const auto& other) { return other.get() != &sample && runs(*other); });
-      alone ? fail_for_memory(sample, pages) : give_way(sample);
+                                      [&](const auto& other) { return other.get() != sample && runs(*other); });
+      alone ? fail_for_memory(*sample, pages) : give_way(*sample);
       continue;
     }
-    sample.cache->reserve(rows);
-    slices.push_back({&sample, rows});
+    sample->cache->reserve(rows);
+    slices.push_back({sample, rows});
   }
   return slices;
 }

@@ -74,7 +74,7 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
   }
   const bool quantized = format_ != ops::WeightFormat::kPlain;
   if (quantized || (!at::GradMode::is_enabled() && ops::fused_products(input, mode)))
-    return layer_inference(layer, input, attention);
+    return layer_inference(layer, input, attention, mode);
   at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
   at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
   at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});

@@ -86,7 +86,8 @@ class Decoder {
   at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
                            bool training) const;
   // The same roundings without a graph and in fewer passes; any weight format.
-  at::Tensor layer_inference(int64_t layer, const at::Tensor& x, AttentionContext& attention) const;
+  at::Tensor layer_inference(int64_t layer, const at::Tensor& x, AttentionContext& attention,
+                             ops::NumericMode mode) const;
   at::Tensor embed(const at::Tensor& ids) const;
   // A matrix [out, in] of either format, as the products read it.
   ops::LinearWeight linear(const at::Tensor& values, const at::Tensor& scales, const at::Tensor& bias, int64_t out,

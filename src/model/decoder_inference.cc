@@ -67,14 +67,17 @@ at::Tensor Decoder::embed(const at::Tensor& ids) const {
   return ops::quantized_rows({embedding_, embedding_scales_}, format_, ids.contiguous(), config_.hidden, dtype_);
 }
 
-at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, AttentionContext& attention) const {
+at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, AttentionContext& attention,
+                                    ops::NumericMode mode) const {
   const ModelConfig& c = config_;
   const DecoderLayer &w = layers_[static_cast<size_t>(layer)], &s = layer_scales_[static_cast<size_t>(layer)];
   const int64_t rows = input.size(0), q_width = c.q_heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
   at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
-  const auto qkv = ops::linears(h, {linear(w.q_weight, s.q_weight, w.q_bias, q_width, c.hidden),
-                                    linear(w.k_weight, s.k_weight, w.k_bias, kv_width, c.hidden),
-                                    linear(w.v_weight, s.v_weight, w.v_bias, kv_width, c.hidden)});
+  const auto qkv = ops::linears(h,
+                                {linear(w.q_weight, s.q_weight, w.q_bias, q_width, c.hidden),
+                                 linear(w.k_weight, s.k_weight, w.k_bias, kv_width, c.hidden),
+                                 linear(w.v_weight, s.v_weight, w.v_bias, kv_width, c.hidden)},
+                                mode);
   at::Tensor q = qkv[0].view({rows, c.q_heads, c.head_dim}), k = qkv[1].view({rows, c.kv_heads, c.head_dim});
   if (c.qk_norm) {
     q = ops::rms_norm(q, w.q_norm, c.norm_eps);
@@ -82,17 +85,17 @@ at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, Atte
   }
   const at::Tensor v = qkv[2].view({rows, c.kv_heads, c.head_dim});
   h = attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, q_width});
-  const at::Tensor x = ops::linear_add(input, h, linear(w.o_weight, s.o_weight, w.o_bias, c.hidden, q_width));
+  const at::Tensor x = ops::linear_add(input, h, linear(w.o_weight, s.o_weight, w.o_bias, c.hidden, q_width), mode);
   h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
   h = ops::linear_silu_mul(h, linear(w.gate_weight, s.gate_weight, w.gate_bias, c.ffn, c.hidden),
-                           linear(w.up_weight, s.up_weight, w.up_bias, c.ffn, c.hidden));
-  return ops::linear_add(x, h, linear(w.down_weight, s.down_weight, w.down_bias, c.hidden, c.ffn));
+                           linear(w.up_weight, s.up_weight, w.up_bias, c.ffn, c.hidden), mode);
+  return ops::linear_add(x, h, linear(w.down_weight, s.down_weight, w.down_bias, c.hidden, c.ffn), mode);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden, ops::NumericMode mode) const {
   const bool quantized = format_ != ops::WeightFormat::kPlain;
   if (quantized || (!at::GradMode::is_enabled() && ops::fused_products(hidden, mode)))
-    return ops::linear_to_float(hidden, linear(head_, head_scales_, {}, config_.vocab, config_.hidden));
+    return ops::linear_to_float(hidden, linear(head_, head_scales_, {}, config_.vocab, config_.hidden), mode);
   return ops::linear(hidden, head_, at::Tensor(), mode).to(at::kFloat);
 }
 

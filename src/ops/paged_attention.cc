@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/cpu/attention_kernels.h"
 #include "ops/cpu/paged_attention_cpu.h"
 #include "ops/paged_layout.h"
 #include "ops/parallel.h"
@@ -17,6 +18,17 @@ constexpr int64_t kCopyGrainBytes = 64 << 10;  // below this a thread is not wor
 
 int64_t rows_per_thread(int64_t row_bytes) { return std::max<int64_t>(1, kCopyGrainBytes / row_bytes); }
 
+// What may be written into a pool.
+bool fits(const at::Tensor& rows, at::ScalarType pool) {
+  if (pool != at::kChar) return rows.scalar_type() == pool;
+  return rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kBFloat16;
+}
+
+void move_row(const PageLayout& pool, const int32_t* table, int64_t head, int64_t from, int64_t to) {
+  std::memcpy(pool.row(table, head, to), pool.row(table, head, from), pool.row_bytes());
+  if (pool.int8) std::memcpy(pool.scale(table, head, to), pool.scale(table, head, from), kKvScaleBytes);
+}
+
 void check_pages(const PageLayout& pool, const std::vector<int32_t>& pages) {
   for (int32_t page : pages) TL_CHECK(page >= 0 && page < pool.pages, "a page id is out of range");
 }
@@ -25,16 +37,30 @@ void check_pages(const PageLayout& pool, const std::vector<int32_t>& pages) {
 
 void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv) {
   const PageLayout k_pages = PageLayout::of(kv.k), v_pages = PageLayout::of(kv.v);
-  const int64_t kv_heads = kv.kv_heads(), row_bytes = k_pages.row_bytes();
+  const int64_t kv_heads = kv.kv_heads();
   for (const at::Tensor* part : {&k, &v}) {
     require_cpu(*part, "k or v");
     TL_CHECK(part->dim() == 3 && part->is_contiguous() && part->size(0) == k.size(0) && part->size(1) == kv_heads &&
-                 part->size(2) == kv.head_dim() && part->scalar_type() == kv.k.scalar_type(),
+                 part->size(2) == kv.head_dim() && part->scalar_type() == k.scalar_type() &&
+                 fits(*part, kv.k.scalar_type()),
              "k and v are [rows, kv_heads, head_dim], contiguous, of the pool's dtype");
   }
   check_paged_batch(kv, batch, k.size(0));
   const std::byte* k_rows = static_cast<const std::byte*>(k.data_ptr());
   const std::byte* v_rows = static_cast<const std::byte*>(v.data_ptr());
+  const int64_t row_bytes = kv.head_dim() * k.element_size();
+  const bool bf16 = k.scalar_type() == at::kBFloat16;
+  const cpu::AttentionKernels kernels = cpu::attention_kernels();
+  const auto put = [&](const PageLayout& pages, const int32_t* table, int64_t head, int64_t slot,
+                       const std::byte* from) {
+    std::byte* row = pages.row(table, head, slot);
+    if (!pages.int8) {
+      std::memcpy(row, from, row_bytes);
+      return;
+    }
+    const float scale = kernels.quantize_row(from, bf16, pages.head_dim, row);
+    std::memcpy(pages.scale(table, head, slot), &scale, sizeof(scale));
+  };
   for (int64_t s = 0; s < batch.seqs(); ++s) {
     const int32_t* table = batch.page_table.data() + s * batch.max_pages;
     const int64_t end = batch.row_begin[s + 1];
@@ -43,8 +69,8 @@ void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& ba
         for (int64_t head = 0; head < kv_heads; ++head) {
           const int64_t slot = batch.lengths[s * kv_heads + head] - (end - row);
           const int64_t source = (row * kv_heads + head) * row_bytes;
-          std::memcpy(k_pages.row(table, head, slot), k_rows + source, row_bytes);
-          std::memcpy(v_pages.row(table, head, slot), v_rows + source, row_bytes);
+          put(k_pages, table, head, slot, k_rows + source);
+          put(v_pages, table, head, slot, v_rows + source);
         }
       }
     });
@@ -52,9 +78,9 @@ void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& ba
 }
 
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe) {
+                           AttentionProbe* probe, NumericMode mode) {
   check_attention(q, kv, batch, probe);
-  return cpu::paged_attention(q, kv, batch, scale, probe);
+  return cpu::paged_attention(q, kv, batch, scale, probe, mode);
 }
 
 at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv,
@@ -88,12 +114,17 @@ at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& page
   for (int64_t i = 0; i < slots.numel(); ++i) TL_CHECK(wanted[i] >= 0 && wanted[i] < capacity, "a slot has no page");
   at::Tensor out = at::empty({layout.kv_heads, count, head_dim}, at::kFloat);
   float* values = out.data_ptr<float>();
+  const cpu::AttentionKernels kernels = cpu::attention_kernels();
   const auto copy = [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t head = i / count, index = i % count;
       const int64_t slot = wanted[(slots.size(0) == 1 ? 0 : head * count) + index];
       const std::byte* row = layout.row(pages.data(), head, slot);
       float* target = values + i * head_dim;
+      if (layout.int8) {
+        kernels.dequantize_row(row, layout.scale_value(pages.data(), head, slot), head_dim, target);
+        continue;
+      }
       if (!layout.bf16) {
         std::memcpy(target, row, layout.row_bytes());
         continue;
@@ -125,8 +156,8 @@ void move_slots(const PagedKv& kv, const std::vector<int32_t>& pages, const std:
     for (int64_t head = from; head < to; ++head) {  // the moves of one head in their order
       for (const SlotMove& move : moves) {
         if ((move.head >= 0 && move.head != head) || move.from == move.to) continue;
-        std::memcpy(k_pages.row(pages.data(), head, move.to), k_pages.row(pages.data(), head, move.from), row_bytes);
-        std::memcpy(v_pages.row(pages.data(), head, move.to), v_pages.row(pages.data(), head, move.from), row_bytes);
+        move_row(k_pages, pages.data(), head, move.from, move.to);
+        move_row(v_pages, pages.data(), head, move.from, move.to);
       }
     }
   });

@@ -1,16 +1,19 @@
 // Attention over paged K and V, and the writes into the pages.
 //
 // Pools are [pages, kv_heads, page_tokens, head_dim], K and V apart, fp32 or bf16, contiguous but for any stride over
-// pages; on the CPU (CUDA: issue F). A *slot* is a place in a sequence's cache: slot s of a sequence is token
-// s % page_tokens of page page_table[seq][s / page_tokens]. Slots in use are 0 .. length-1 without holes; their order
-// need not be the order of positions.
-// A batch is a list of sequences; rows of sequence s are rows row_begin[s] .. row_begin[s+1]-1 of q, k, v. `lengths`
-// count the slots in use after this step's rows were appended, so the j-th of a sequence's r rows sits in slot
-// length - r + j and attends to slots 0 .. length - r + j (causal by slot).
+// pages; on the CPU (CUDA: issue F). Or int8, with one fp32 scale for each token and head: then the last extent is
+// head_dim + kKvScaleBytes, and a head's part of a page holds the numbers of all its tokens and behind them their
+// scales. A number is its int8 times the scale; rows are rounded as they are appended (largest magnitude / 127). A
+// *slot* is a place in a sequence's cache: slot s of a sequence is token s % page_tokens of page page_table[seq][s /
+// page_tokens]. Slots in use are 0 .. length-1 without holes; their order need not be the order of positions. A batch
+// is a list of sequences; rows of sequence s are rows row_begin[s] .. row_begin[s+1]-1 of q, k, v. `lengths` count the
+// slots in use after this step's rows were appended, so the j-th of a sequence's r rows sits in slot length - r + j and
+// attends to slots 0 .. length - r + j (causal by slot).
 //
-// Reduction order is fixed in both modes: blocks of kAttentionBlockSlots slots counted from slot 0, each reduced by
-// itself, merged in slot order. So a row's result depends on its query and its slots only. fp32 accumulation, online
-// softmax. K and V are read once per group of query heads (GQA). CPU: threads split (sequence, KV head) pairs and rows.
+// Reduction order is fixed: blocks of kAttentionBlockSlots slots counted from slot 0, each reduced by
+// itself, merged in slot order. So a row's result depends on its query and its slots only; in fast mode long runs of
+// bf16 rows may be reduced otherwise (ops/cpu/tile_attention.h). fp32 accumulation, online softmax. K and V are read
+// once per group of query heads (GQA). CPU: threads split (sequence, KV head) pairs and rows.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,15 +21,20 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/numeric.h"
+
 namespace throughline::ops {
 
 constexpr int kAttentionBlockSlots = 256;
+
+constexpr int64_t kKvScaleBytes = 4;
 
 struct PagedKv {  // one layer
   at::Tensor k, v;
   int64_t kv_heads() const { return k.size(1); }
   int64_t page_tokens() const { return k.size(2); }
-  int64_t head_dim() const { return k.size(3); }
+  bool int8() const { return k.scalar_type() == at::kChar; }
+  int64_t head_dim() const { return k.size(3) - (int8() ? kKvScaleBytes : 0); }
 };
 
 struct PagedBatch {
@@ -37,7 +45,8 @@ struct PagedBatch {
   int32_t seqs() const { return static_cast<int32_t>(row_begin.size()) - 1; }
 };
 
-// Writes k, v [rows, kv_heads, head_dim] (same dtype as the pool, contiguous) into the slots of their rows.
+// Writes k, v [rows, kv_heads, head_dim] (same dtype as the pool, contiguous; for an int8 pool fp32 or bf16) into the
+// slots of their rows.
 void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv);
 
 // What a policy may want to see besides the output. Undefined tensors are not written.
@@ -49,7 +58,7 @@ struct AttentionProbe {
 
 // q [rows, q_heads, head_dim] contiguous -> [rows, q_heads, head_dim], q's dtype. scale is usually 1/sqrt(head_dim).
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe = nullptr);
+                           AttentionProbe* probe = nullptr, NumericMode mode = NumericMode::kExact);
 
 // The same by plain loops, double accumulation; for tests.
 at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,

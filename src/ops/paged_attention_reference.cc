@@ -10,6 +10,12 @@
 namespace throughline::ops {
 namespace {
 
+double element(const PageLayout& pages, const std::byte* row, int64_t index) {
+  if (pages.int8) return static_cast<int8_t>(row[index]);
+  return pages.bf16 ? static_cast<float>(reinterpret_cast<const c10::BFloat16*>(row)[index])
+                    : reinterpret_cast<const float*>(row)[index];
+}
+
 double element(const void* data, bool bf16, int64_t index) {
   return bf16 ? static_cast<float>(static_cast<const c10::BFloat16*>(data)[index])
               : static_cast<const float*>(data)[index];
@@ -45,18 +51,19 @@ at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, con
         for (int64_t slot = 0; slot < slots; ++slot) {
           const std::byte* k = k_pages.row(table, kv_head, slot);
           for (int64_t d = 0; d < head_dim; ++d) {
-            scores[slot] += element(q.data_ptr(), q_bf16, q_begin + d) * element(k, k_pages.bf16, d);
+            scores[slot] += element(q.data_ptr(), q_bf16, q_begin + d) * element(k_pages, k, d);
           }
-          scores[slot] *= scale;
+          scores[slot] *= scale * k_pages.scale_value(table, kv_head, slot);
           highest = std::max(highest, scores[slot]);
         }
         double total = 0;
         sums.assign(head_dim, 0);
         for (int64_t slot = 0; slot < slots; ++slot) {
           const double weight = std::exp(scores[slot] - highest);
+          const double value_scale = v_pages.scale_value(table, kv_head, slot);
           const std::byte* v = v_pages.row(table, kv_head, slot);
           total += weight;
-          for (int64_t d = 0; d < head_dim; ++d) sums[d] += weight * element(v, v_pages.bf16, d);
+          for (int64_t d = 0; d < head_dim; ++d) sums[d] += weight * value_scale * element(v_pages, v, d);
         }
         for (int64_t d = 0; d < head_dim; ++d) store(out.data_ptr(), q_bf16, q_begin + d, sums[d] / total);
         if (probe == nullptr) continue;

@@ -11,16 +11,22 @@ void require_cpu(const at::Tensor& tensor, const char* name) {
 PageLayout PageLayout::of(const at::Tensor& pool) {
   require_cpu(pool, "a page pool");
   TL_CHECK(pool.dim() == 4, "a pool is [pages, kv_heads, page_tokens, head_dim]");
-  TL_CHECK(pool.scalar_type() == at::kFloat || pool.scalar_type() == at::kBFloat16, "a pool is fp32 or bf16");
+  const bool int8 = pool.scalar_type() == at::kChar;
+  TL_CHECK(int8 || pool.scalar_type() == at::kFloat || pool.scalar_type() == at::kBFloat16,
+           "a pool is fp32, bf16 or int8");
   PageLayout out;
   out.base = static_cast<std::byte*>(pool.data_ptr());
-  out.pages = pool.size(0), out.kv_heads = pool.size(1), out.page_tokens = pool.size(2), out.head_dim = pool.size(3);
+  const int64_t extent = pool.size(3);
+  out.pages = pool.size(0), out.kv_heads = pool.size(1), out.page_tokens = pool.size(2);
+  out.head_dim = extent - (int8 ? kKvScaleBytes : 0);
+  TL_CHECK(out.head_dim > 0, "a pool without elements");
   out.bf16 = pool.scalar_type() == at::kBFloat16;
+  out.int8 = int8;
   out.element_bytes = pool.element_size();
   out.page_stride_bytes = pool.stride(0) * out.element_bytes;
-  TL_CHECK(out.head_dim == 1 || pool.stride(3) == 1, "a page is contiguous");
-  TL_CHECK(out.page_tokens == 1 || pool.stride(2) == out.head_dim, "a page is contiguous");
-  TL_CHECK(out.kv_heads == 1 || pool.stride(1) == out.page_tokens * out.head_dim, "a page is contiguous");
+  TL_CHECK(extent == 1 || pool.stride(3) == 1, "a page is contiguous");
+  TL_CHECK(out.page_tokens == 1 || pool.stride(2) == extent, "a page is contiguous");
+  TL_CHECK(out.kv_heads == 1 || pool.stride(1) == out.page_tokens * extent, "a page is contiguous");
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "base/result.h"
@@ -18,18 +19,28 @@ struct PageLayout {
   std::byte* base = nullptr;
   int64_t pages = 0, kv_heads = 0, page_tokens = 0, head_dim = 0;
   int64_t element_bytes = 0, page_stride_bytes = 0;
-  bool bf16 = false;
+  bool bf16 = false, int8 = false;
 
   // Throws InvariantError if the tensor is not a pool.
   static PageLayout of(const at::Tensor& pool);
 
-  int64_t row_bytes() const { return head_dim * element_bytes; }
-  int64_t head_bytes() const { return page_tokens * row_bytes(); }
+  int64_t row_bytes() const { return head_dim * element_bytes; }  // without an int8 row's scale
+  int64_t head_bytes() const { return page_tokens * (row_bytes() + (int8 ? kKvScaleBytes : 0)); }
   std::byte* head_page(int32_t page, int64_t head) const {
     return base + page * page_stride_bytes + head * head_bytes();
   }
   std::byte* row(const int32_t* page_table, int64_t head, int64_t slot) const {
     return head_page(page_table[slot / page_tokens], head) + slot % page_tokens * row_bytes();
+  }
+  // Where an int8 row's scale lies; those of a page's tokens one behind the other. Aligned as the page's size allows.
+  std::byte* scale(const int32_t* page_table, int64_t head, int64_t slot) const {
+    return head_page(page_table[slot / page_tokens], head) + page_tokens * row_bytes() +
+           slot % page_tokens * kKvScaleBytes;
+  }
+  float scale_value(const int32_t* page_table, int64_t head, int64_t slot) const {
+    float out = 1;
+    if (int8) std::memcpy(&out, scale(page_table, head, slot), sizeof(out));
+    return out;
   }
 };
 

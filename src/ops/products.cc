@@ -7,6 +7,7 @@
 
 #include "ops/autograd.h"
 #include "ops/cpu/dot_gemm.h"
+#include "ops/cpu/pair_product.h"
 #include "ops/cpu/quantized_gemm.h"
 #include "ops/cpu/thread_tasks.h"
 #include "ops/parallel.h"
@@ -24,6 +25,8 @@ constexpr int64_t kSmallestPieceBytes = 32 << 10, kLargestPieceBytes = 256 << 10
 constexpr int64_t kPieceBytesOfManyRows = 128 << 10, kRowBlockBytes = 256 << 10;
 constexpr int64_t kPiecesPerThread = 6;
 constexpr int64_t kColumnStep = 16;  // columns that dot_gemm finishes at a time
+// Products of pairs: the packed piece of the weight stays in L2, so do its results until they are finished.
+constexpr int64_t kPairColumns = 32, kPairPieceBytes = 256 << 10, kPairRowBlock = 48;
 
 // The rows of x as the kernels of one weight format read them.
 struct Operand {
@@ -32,15 +35,22 @@ struct Operand {
   WeightFormat format;
   int64_t rows, in, row_block;
   int64_t weight_row_bytes;
+  cpu::PairProduct pairs = nullptr;  // plain weights only: how to multiply, if not by dot_gemm
+
+  int64_t column_step() const { return pairs != nullptr ? kPairColumns : kColumnStep; }
+  // Floats for the packed `columns` of a weight.
+  int64_t packed_floats(int64_t columns) const { return pairs != nullptr ? columns * in / 2 : 0; }
 };
 
 int64_t piece_columns(const Operand& operand, int64_t total_columns) {
-  if (operand.rows * operand.in * total_columns < kSerialWork)
-    return (total_columns + kColumnStep - 1) / kColumnStep * kColumnStep;
+  const int64_t step = operand.column_step();
+  if (operand.rows * operand.in * total_columns < kSerialWork) return (total_columns + step - 1) / step * step;
   const int64_t share = total_columns * operand.weight_row_bytes / (thread_count() * kPiecesPerThread);
-  const int64_t most = operand.rows <= kFewRows ? kLargestPieceBytes : kPieceBytesOfManyRows;
+  const int64_t most = operand.pairs != nullptr   ? kPairPieceBytes
+                       : operand.rows <= kFewRows ? kLargestPieceBytes
+                                                  : kPieceBytesOfManyRows;
   const int64_t bytes = std::clamp(share, kSmallestPieceBytes, most);
-  return std::max(kColumnStep, bytes / operand.weight_row_bytes / kColumnStep * kColumnStep);
+  return std::max(step, bytes / operand.weight_row_bytes / step * step);
 }
 
 template <class T>
@@ -114,24 +124,60 @@ at::Tensor checked_rows(const at::Tensor& x, const std::vector<const LinearWeigh
   return x.contiguous();
 }
 
-Operand operand_of(const at::Tensor& x_in, const std::vector<const LinearWeight*>& weights) {
+// The product of pairs, where it is the way to multiply such rows of bf16 in this mode.
+cpu::PairProduct pairs_for(const at::Tensor& x, NumericMode mode) {
+  const bool wanted = mode == NumericMode::kFast && x.scalar_type() == at::kBFloat16 && x.size(0) >= kManyRows &&
+                      x.size(1) % 2 == 0 && x.size(1) > 0;
+  return wanted ? cpu::pair_product() : nullptr;
+}
+
+Operand operand_of(const at::Tensor& x_in, const std::vector<const LinearWeight*>& weights, NumericMode mode) {
   const at::Tensor x = checked_rows(x_in, weights);
   const WeightFormat format = weights.front()->format;
   Operand out{.x = x, .format = format, .rows = x.size(0), .in = x.size(1)};
   const int64_t x_row_bytes = format == WeightFormat::kPlain ? out.in * x.element_size() : out.in;
   out.weight_row_bytes = format == WeightFormat::kInt4 ? std::max<int64_t>(1, out.in * 9 / 16) : x_row_bytes;
   out.row_block = std::min(out.rows, std::max<int64_t>(kFewRows, kRowBlockBytes / x_row_bytes / 8 * 8));
-  if (format != WeightFormat::kPlain) out.quantized = quantize(x, format);
+  if (format != WeightFormat::kPlain) {
+    out.quantized = quantize(x, format);
+  } else {
+    out.pairs = pairs_for(x, mode);
+  }
+  if (out.pairs != nullptr) out.row_block = kPairRowBlock;
   return out;
 }
 
-int64_t stride_of(int64_t columns) { return (columns + kColumnStep - 1) / kColumnStep * kColumnStep; }
+int64_t stride_of(const Operand& a, int64_t columns) {
+  return (columns + a.column_step() - 1) / a.column_step() * a.column_step();
+}
 
-// Columns [from, to) of x W^T for rows [row, row + count), fp32, stride_of(to - from) apart.
+// Columns [from, to) of a weight as the products of pairs read them, [stride / 32, in / 2, 32] words; else nothing.
+void pack(const Operand& a, const LinearWeight& w, int64_t from, int64_t to, float* packed) {
+  if (a.pairs == nullptr) return;
+  auto* words = reinterpret_cast<uint32_t*>(packed);
+  for (int64_t n = from; n < to; n += kPairColumns, words += kPairColumns * a.in / 2) {
+    const uint16_t* rows[kPairColumns];
+    const int64_t count = std::min(kPairColumns, to - n);
+    for (int64_t i = 0; i < count; ++i) rows[i] = data<uint16_t>(w.values) + (n + i) * a.in;
+    cpu::pack_pairs_across(rows, count, a.in, words, kPairColumns);
+  }
+}
+
+void multiply_pairs(const Operand& a, int64_t row, int64_t count, int64_t stride, const float* packed, float* out) {
+  const auto* left = reinterpret_cast<const uint32_t*>(data<uint16_t>(a.x) + row * a.in);
+  const auto* right = reinterpret_cast<const uint32_t*>(packed);
+  for (int64_t n = 0; n < stride; n += kPairColumns) {
+    a.pairs(left, a.in / 2, 1, right + n * a.in / 2, kPairColumns, a.in / 2, out + n, stride, count,
+            kPairColumns / kColumnStep, /*add=*/false);
+  }
+}
+
+// Columns [from, to) of x W^T for rows [row, row + count), fp32, stride_of(to - from) apart. `packed`: see pack().
 template <class T>
 void multiply(const Operand& a, const LinearWeight& w, int64_t row, int64_t count, int64_t from, int64_t to,
-              float* out) {
-  const int64_t stride = stride_of(to - from);
+              const float* packed, float* out) {
+  const int64_t stride = stride_of(a, to - from);
+  if (a.pairs != nullptr) return multiply_pairs(a, row, count, stride, packed, out);
   if (a.format == WeightFormat::kPlain) {
     kernels::dot_gemm(data<T>(a.x) + row * a.in, a.in, count, data<T>(w.values) + from * a.in, a.in, to - from, a.in,
                       out, stride);
@@ -153,11 +199,13 @@ void multiply(const Operand& a, const LinearWeight& w, int64_t row, int64_t coun
 // finish(row, c): c holds one row of products of columns [from, to).
 template <class T, class Finish>
 void each_row(const Operand& a, const LinearWeight& w, int64_t from, int64_t to, const Finish& finish) {
-  const int64_t stride = stride_of(to - from);
-  float* c = thread_scratch(a.row_block * stride);
+  const int64_t stride = stride_of(a, to - from);
+  float* packed = thread_scratch(a.packed_floats(stride) + a.row_block * stride);
+  float* c = packed + a.packed_floats(stride);
+  pack(a, w, from, to, packed);
   for (int64_t row = 0; row < a.rows; row += a.row_block) {
     const int64_t count = std::min(a.row_block, a.rows - row);
-    multiply<T>(a, w, row, count, from, to, c);
+    multiply<T>(a, w, row, count, from, to, packed, c);
     for (int64_t r = 0; r < count; ++r) finish(row + r, c + r * stride);
   }
 }
@@ -182,15 +230,16 @@ const T* offset(const T* p, int64_t by) {
 bool fused_products(const at::Tensor& x, NumericMode mode) {
   if (!x.device().is_cpu()) return false;
   if (mode == NumericMode::kExact) return true;
-  // fp32: rows from which packing the weight for the panel kernel pays. bf16: rows from which oneDNN is ahead by more
-  // than a fifth (bench/gemm_bench, ManyRows); prefill slices have fewer, a trainer's micro-batch more.
-  return x.size(0) < (x.scalar_type() == at::kFloat ? 32 : 1024);
+  // fp32: rows from which packing the weight for the panel kernel pays. bf16: products of pairs are ahead of oneDNN at
+  // any number of rows, dot products to about so many (bench/gemm_bench, ManyRows).
+  if (x.scalar_type() == at::kFloat) return x.size(0) < 32;
+  return cpu::pair_product() != nullptr || x.size(0) < 128;
 }
 
-std::vector<at::Tensor> linears(const at::Tensor& x_in, const std::vector<LinearWeight>& weights) {
+std::vector<at::Tensor> linears(const at::Tensor& x_in, const std::vector<LinearWeight>& weights, NumericMode mode) {
   std::vector<const LinearWeight*> checked;
   for (const LinearWeight& w : weights) checked.push_back(&w);
-  const Operand a = operand_of(x_in, checked);
+  const Operand a = operand_of(x_in, checked, mode);
   std::vector<at::Tensor> out;
   int64_t total = 0;
   for (const LinearWeight& w : weights) {
@@ -231,8 +280,9 @@ std::vector<at::Tensor> linears(const at::Tensor& x_in, const std::vector<Linear
   return out;
 }
 
-at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x_in, const LinearWeight& weight) {
-  const Operand a = operand_of(x_in, {&weight});
+at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x_in, const LinearWeight& weight,
+                      NumericMode mode) {
+  const Operand a = operand_of(x_in, {&weight}, mode);
   const at::Tensor add = residual.contiguous();
   TL_CHECK(
       add.dim() == 2 && add.size(0) == a.rows && add.size(1) == weight.out && add.scalar_type() == a.x.scalar_type(),
@@ -248,25 +298,29 @@ at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x_in, const 
   return y;
 }
 
-at::Tensor linear_silu_mul(const at::Tensor& x_in, const LinearWeight& gate, const LinearWeight& up) {
-  const Operand a = operand_of(x_in, {&gate, &up});
+at::Tensor linear_silu_mul(const at::Tensor& x_in, const LinearWeight& gate, const LinearWeight& up, NumericMode mode) {
+  const Operand a = operand_of(x_in, {&gate, &up}, mode);
   TL_CHECK(gate.out == up.out, "linear_silu_mul: shapes differ");
   const int64_t out = gate.out;
   at::Tensor y = at::empty({a.rows, out}, a.x.options());
   if (y.numel() == 0) return y;
-  const int64_t columns = std::max(kColumnStep, piece_columns(a, 2 * out) / 2 / kColumnStep * kColumnStep);
+  const int64_t step = a.column_step(), columns = std::max(step, piece_columns(a, 2 * out) / 2 / step * step);
   for_type(a.x, [&](auto type) {
     using T = decltype(type);
     constexpr const T* kNone = nullptr;
     run_tasks((out + columns - 1) / columns, [&](int64_t i) {
-      const int64_t from = i * columns, to = std::min(out, from + columns), n = to - from, stride = stride_of(n);
-      float* c = thread_scratch((2 * a.row_block + 2) * stride);
+      const int64_t from = i * columns, to = std::min(out, from + columns), n = to - from, stride = stride_of(a, n);
+      const int64_t packed_floats = a.packed_floats(stride);
+      float* packed = thread_scratch(2 * packed_floats + (2 * a.row_block + 2) * stride);
+      float* c = packed + 2 * packed_floats;
+      pack(a, gate, from, to, packed);
+      pack(a, up, from, to, packed + packed_floats);
       float *other = c + a.row_block * stride, *rounded = other + a.row_block * stride;
       T *g = reinterpret_cast<T*>(rounded), *u = reinterpret_cast<T*>(rounded + stride);
       for (int64_t row = 0; row < a.rows; row += a.row_block) {
         const int64_t count = std::min(a.row_block, a.rows - row);
-        multiply<T>(a, gate, row, count, from, to, c);
-        multiply<T>(a, up, row, count, from, to, other);
+        multiply<T>(a, gate, row, count, from, to, packed, c);
+        multiply<T>(a, up, row, count, from, to, packed + packed_floats, other);
         for (int64_t r = 0; r < count; ++r) {
           kernels::finish_product(c + r * stride, offset(data<T>(gate.bias), from), kNone, g, n);
           kernels::finish_product(other + r * stride, offset(data<T>(up.bias), from), kNone, u, n);
@@ -278,8 +332,8 @@ at::Tensor linear_silu_mul(const at::Tensor& x_in, const LinearWeight& gate, con
   return y;
 }
 
-at::Tensor linear_to_float(const at::Tensor& x_in, const LinearWeight& weight) {
-  const Operand a = operand_of(x_in, {&weight});
+at::Tensor linear_to_float(const at::Tensor& x_in, const LinearWeight& weight, NumericMode mode) {
+  const Operand a = operand_of(x_in, {&weight}, mode);
   at::Tensor y = at::empty({a.rows, weight.out}, a.x.options().dtype(at::kFloat));
   if (y.numel() == 0) return y;
   for_type(a.x, [&](auto type) {

@@ -3,7 +3,9 @@
 // x [rows, in] fp32 or bf16, a weight [out, in] of x's dtype (ops/cpu/dot_gemm.h) or quantized (then x is rounded to
 // int8 in groups of 32: ops/cpu/quantized_gemm.h), results [rows, out] in x's dtype, fp32 accumulation. An element's
 // bits depend on its row of x and its row of the weight alone: not on the other rows, the threads, or on which of these
-// functions computed it. Each function is one run of the thread pool.
+// functions computed it. In fast mode there is one exception: many rows of bf16 (kManyRows and more, where the machine
+// has the instruction) are summed in another order (ops/cpu/pair_product.h). Each function is one run of the thread
+// pool.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,8 +17,10 @@
 
 namespace throughline::ops {
 
+constexpr int64_t kManyRows = 64;  // bench/gemm_bench, ManyRows
+
 // Whether these functions are the way to multiply x by plain weights: always under kExact; in fast mode fp32 with many
-// rows is faster by ops/matmul.h.
+// rows is faster by ops/matmul.h, and so is bf16 on machines without the instruction.
 bool fused_products(const at::Tensor& x, NumericMode mode);
 
 struct LinearWeight {
@@ -33,12 +37,15 @@ struct LinearWeight {
 };
 
 // x W^T + bias for each weight.
-std::vector<at::Tensor> linears(const at::Tensor& x, const std::vector<LinearWeight>& weights);
+std::vector<at::Tensor> linears(const at::Tensor& x, const std::vector<LinearWeight>& weights,
+                                NumericMode mode = NumericMode::kExact);
 // residual + (x W^T + bias), the bracket rounded to the dtype first.
-at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const LinearWeight& weight);
+at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const LinearWeight& weight,
+                      NumericMode mode = NumericMode::kExact);
 // silu(gate) * up with gate = x Wg^T + bias and up likewise, rounded as silu_mul() of ops/rows.h rounds.
-at::Tensor linear_silu_mul(const at::Tensor& x, const LinearWeight& gate, const LinearWeight& up);
+at::Tensor linear_silu_mul(const at::Tensor& x, const LinearWeight& gate, const LinearWeight& up,
+                           NumericMode mode = NumericMode::kExact);
 // x W^T rounded to the dtype, as fp32 [rows, out]: logits.
-at::Tensor linear_to_float(const at::Tensor& x, const LinearWeight& weight);
+at::Tensor linear_to_float(const at::Tensor& x, const LinearWeight& weight, NumericMode mode = NumericMode::kExact);
 
 }  // namespace throughline::ops

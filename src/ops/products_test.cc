@@ -53,6 +53,27 @@ RC_GTEST_PROP(Products, EqualDoublePrecisionForAnyShape, ()) {
   }
 }
 
+// Fast mode multiplies many rows of bf16 in another order: the same numbers up to the last bit of bf16, the same bits
+// for any threads and neighbours, and for all of the functions.
+RC_GTEST_PROP(Products, ManyRowsInFastMode, ()) {
+  const auto n = *rc::gen::inRange<int64_t>(kManyRows, 150), in = 2 * *rc::gen::inRange<int64_t>(1, 300),
+             out = *rc::gen::inRange<int64_t>(1, 140);
+  const at::Tensor x = at::randn({n, in}).to(at::kBFloat16), w = at::randn({out, in}).to(at::kBFloat16),
+                   up = at::randn({out, in}).to(at::kBFloat16), bias = at::randn({out}).to(at::kBFloat16),
+                   residual = at::randn({n, out}).to(at::kBFloat16);
+  constexpr auto kFast = NumericMode::kFast;
+  const auto both = linears(x, {{w, bias}, {up, {}}}, kFast);
+  RC_ASSERT(worst_of_sums(both[0], plain_reference(x, w, bias), in) < 1e-2);
+  RC_ASSERT(at::equal(linear_add(residual, x, {w, bias}, kFast), residual.add(both[0])));
+  RC_ASSERT(at::equal(linear_silu_mul(x, {w, bias}, {up, {}}, kFast), silu_mul(both[0], both[1])));
+  RC_ASSERT(at::equal(linear_to_float(x, {w, bias}, kFast), both[0].to(at::kFloat)));
+  const int threads = at::get_num_threads();
+  at::set_num_threads(3);
+  const at::Tensor part = linears(x.narrow(0, n - kManyRows, kManyRows), {{w, bias}}, kFast).front();
+  at::set_num_threads(threads);
+  RC_ASSERT(at::equal(part, both[0].narrow(0, n - kManyRows, kManyRows)));
+}
+
 TEST(Products, BitsHangOnNeitherRowsNorThreads) {
   for (const auto format : {WeightFormat::kPlain, WeightFormat::kInt8, WeightFormat::kInt4}) {
     for (const auto type : {at::kFloat, at::kBFloat16}) {

@@ -1,7 +1,6 @@
 #include "ops/rope.h"
 
 #include <ATen/ops/empty.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -39,22 +38,18 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
   return y;
 }
 
-struct Rope : torch::autograd::Function<Rope> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
-                            const at::Tensor& sin) {
-    context->save_for_backward({cos, sin});
-    const at::NoGradGuard guard;
-    return rotate(x, cos, sin, 1.0F);
-  }
-
+at::Tensor differentiable_rotate(const at::Tensor& x, const RopeAngles& angles) {
+  const auto forward = [&](Tensors& saved) -> Tensors {
+    saved = {angles.cos, angles.sin};
+    return {rotate(x, angles.cos, angles.sin, 1.0F)};
+  };
   // The transpose of a (scaled) rotation turns the other way.
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list grads) {
-    const auto saved = context->get_saved_variables();
-    const at::NoGradGuard guard;
-    return {rotate(grads[0], saved[0], saved[1], -1.0F), at::Tensor(), at::Tensor()};
-  }
-};
+  return differentiable({x}, forward,
+                        [](const NodeSlopes& node) -> Tensors {
+                          return {rotate(node.grads[0], node.saved[0], node.saved[1], -1.0F)};
+                        })
+      .front();
+}
 
 }  // namespace
 
@@ -80,7 +75,7 @@ RopeAngles rope_angles(const RopeFrequencies& frequencies, std::span<const int64
 }
 
 at::Tensor rope(const at::Tensor& x, const RopeAngles& angles) {
-  return needs_grad({&x}) ? Rope::apply(x, angles.cos, angles.sin) : rotate(x, angles.cos, angles.sin, 1.0F);
+  return needs_grad({&x}) ? differentiable_rotate(x, angles) : rotate(x, angles.cos, angles.sin, 1.0F);
 }
 
 }  // namespace throughline::ops

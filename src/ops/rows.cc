@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
@@ -13,9 +12,6 @@
 
 namespace throughline::ops {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 // Elements a thread should have at least: a row kernel does about 4 an ns, waking a thread costs about 5 us.
 constexpr int64_t kElementsPerThread = 1 << 15;
@@ -41,26 +37,22 @@ at::Tensor rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, doubl
   return y;
 }
 
-struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps) {
-    context->save_for_backward({x, weight});
-    context->saved_data["eps"] = eps;
-    const at::NoGradGuard guard;
-    return rms_norm_forward(x, weight, eps);
-  }
-
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const at::NoGradGuard guard;
-    const auto saved = context->get_saved_variables();
-    const int64_t n = saved[1].numel();
-    const at::Tensor x = saved[0].contiguous().view({-1, n}), grad = grads[0].contiguous().view({-1, n});
+at::Tensor differentiable_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  const auto forward = [&](Tensors& saved) -> Tensors {
+    saved = {x, weight};
+    return {rms_norm_forward(x, weight, eps)};
+  };
+  const auto backward = [eps](const NodeSlopes& node) -> Tensors {
+    const at::Tensor& weight = node.saved[1];
+    const int64_t n = weight.numel();
+    const at::Tensor x = node.saved[0].contiguous().view({-1, n}), grad = node.grads[0].contiguous().view({-1, n});
     at::Tensor grad_x = at::empty_like(x), grad_weight;
-    rms_norm_slope(x, saved[1], grad, context->saved_data["eps"].toDouble(), at::Tensor(), grad_x,
-                   context->needs_input_grad(1) ? &grad_weight : nullptr);
-    if (grad_weight.defined()) grad_weight = grad_weight.to(saved[1].scalar_type());
-    return {grad_x.view(saved[0].sizes()), grad_weight, at::Tensor()};
-  }
-};
+    rms_norm_slope(x, weight, grad, eps, at::Tensor(), grad_x, node.wanted(1) ? &grad_weight : nullptr);
+    if (grad_weight.defined()) grad_weight = grad_weight.to(weight.scalar_type());
+    return {grad_x.view(node.saved[0].sizes()), grad_weight};
+  };
+  return differentiable({x, weight}, forward, backward).front();
+}
 
 at::Tensor silu_mul_forward(const at::Tensor& gate, const at::Tensor& up) {
   check_element_type(gate, "silu_mul");
@@ -80,31 +72,30 @@ at::Tensor silu_mul_forward(const at::Tensor& gate, const at::Tensor& up) {
   return y;
 }
 
-struct SiluMul : torch::autograd::Function<SiluMul> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& up) {
-    context->save_for_backward({gate, up});
-    const at::NoGradGuard guard;
-    return silu_mul_forward(gate, up);
-  }
+Tensors silu_mul_backward(const NodeSlopes& node) {
+  const at::Tensor gate = node.saved[0].contiguous(), up = node.saved[1].contiguous(),
+                   grad = node.grads[0].contiguous();
+  const at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
+  parallel_for(0, gate.numel(), kElementsPerThread, [&](int64_t begin, int64_t end) {
+    const int64_t n = end - begin;
+    if (gate.scalar_type() == at::kFloat) {
+      kernels::silu_mul_slope(f32(gate) + begin, f32(up) + begin, f32(grad) + begin, nullptr, f32_out(dgate) + begin,
+                              f32_out(dup) + begin, n);
+    } else {
+      kernels::silu_mul_slope(bf16(gate) + begin, bf16(up) + begin, bf16(grad) + begin, nullptr,
+                              bf16_out(dgate) + begin, bf16_out(dup) + begin, n);
+    }
+  });
+  return {dgate, dup};
+}
 
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const at::NoGradGuard guard;
-    const auto saved = context->get_saved_variables();
-    const at::Tensor gate = saved[0].contiguous(), up = saved[1].contiguous(), grad = grads[0].contiguous();
-    const at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(up);
-    parallel_for(0, gate.numel(), kElementsPerThread, [&](int64_t begin, int64_t end) {
-      const int64_t n = end - begin;
-      if (gate.scalar_type() == at::kFloat) {
-        kernels::silu_mul_slope(f32(gate) + begin, f32(up) + begin, f32(grad) + begin, nullptr, f32_out(dgate) + begin,
-                                f32_out(dup) + begin, n);
-      } else {
-        kernels::silu_mul_slope(bf16(gate) + begin, bf16(up) + begin, bf16(grad) + begin, nullptr,
-                                bf16_out(dgate) + begin, bf16_out(dup) + begin, n);
-      }
-    });
-    return {dgate, dup};
-  }
-};
+at::Tensor differentiable_silu_mul(const at::Tensor& gate, const at::Tensor& up) {
+  const auto forward = [&](Tensors& saved) -> Tensors {
+    saved = {gate, up};
+    return {silu_mul_forward(gate, up)};
+  };
+  return differentiable({gate, up}, forward, silu_mul_backward).front();
+}
 
 at::Tensor row_logsumexp_forward(const at::Tensor& logits) {
   TL_CHECK(logits.device().is_cpu(), "row_logsumexp runs on the CPU only");
@@ -118,19 +109,18 @@ at::Tensor row_logsumexp_forward(const at::Tensor& logits) {
   return out;
 }
 
-struct RowLogSumExp : torch::autograd::Function<RowLogSumExp> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& logits) {
-    const at::NoGradGuard guard;
+at::Tensor differentiable_logsumexp(const at::Tensor& logits) {
+  const auto forward = [&](Tensors& saved) -> Tensors {
     at::Tensor out = row_logsumexp_forward(logits);
-    context->save_for_backward({logits, out});
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const auto saved = context->get_saved_variables();
-    return {saved[0].sub(saved[1].unsqueeze(1)).exp().mul(grads[0].unsqueeze(1))};
-  }
-};
+    saved = {logits, out};
+    return {out};
+  };
+  return differentiable({logits}, forward,
+                        [](const NodeSlopes& node) -> Tensors {
+                          return {node.saved[0].sub(node.saved[1].unsqueeze(1)).exp().mul(node.grads[0].unsqueeze(1))};
+                        })
+      .front();
+}
 
 }  // namespace
 
@@ -205,15 +195,15 @@ void silu_mul_joined_slope(at::Tensor& gate_up, at::Tensor& g) {
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return needs_grad({&x, &weight}) ? RmsNorm::apply(x, weight, eps) : rms_norm_forward(x, weight, eps);
+  return needs_grad({&x, &weight}) ? differentiable_rms_norm(x, weight, eps) : rms_norm_forward(x, weight, eps);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
-  return needs_grad({&gate, &up}) ? SiluMul::apply(gate, up) : silu_mul_forward(gate, up);
+  return needs_grad({&gate, &up}) ? differentiable_silu_mul(gate, up) : silu_mul_forward(gate, up);
 }
 
 at::Tensor row_logsumexp(const at::Tensor& logits) {
-  return needs_grad({&logits}) ? RowLogSumExp::apply(logits) : row_logsumexp_forward(logits);
+  return needs_grad({&logits}) ? differentiable_logsumexp(logits) : row_logsumexp_forward(logits);
 }
 
 }  // namespace throughline::ops

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
@@ -14,9 +13,6 @@
 
 namespace throughline::ops {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 // fp32 logits held at a time. Few large chunks beat many small ones: the head is read (and its gradient written) once
 // a chunk; but a chunk that stays in cache spares the softmax a trip to memory.
@@ -56,50 +52,30 @@ void forward_into(const at::Tensor& hidden, const at::Tensor& head, const at::Te
   }
 }
 
-struct Chunked : torch::autograd::Function<Chunked> {
-  static variable_list forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
-                               const at::Tensor& targets, double inverse_t, bool exact) {
-    const at::NoGradGuard guard;
-    const auto fp32 = hidden.options().dtype(at::kFloat);
-    at::Tensor logprobs = at::empty({hidden.size(0)}, fp32), entropy = at::empty({hidden.size(0)}, fp32);
-    forward_into(hidden, head, targets, static_cast<float>(inverse_t), exact ? NumericMode::kExact : NumericMode::kFast,
-                 f32_out(logprobs), f32_out(entropy));
-    context->save_for_backward({hidden, head, targets});
-    context->saved_data["inverse_t"] = inverse_t;
-    context->saved_data["exact"] = exact;
-    context->mark_non_differentiable({entropy});
-    return {logprobs, entropy};
+Tensors slopes(const NodeSlopes& node, float inverse_t, NumericMode mode) {
+  const at::Tensor &hidden = node.saved[0], &head = node.saved[1];
+  const auto* target = node.saved[2].const_data_ptr<int64_t>();
+  const int64_t rows = hidden.size(0), vocab = head.size(0), chunk = chunk_rows(vocab);
+  const at::Tensor upstream = node.grads[0].contiguous();
+  const float* slope = f32(upstream);
+  at::Tensor grad_hidden, grad_head;
+  if (node.wanted(0)) grad_hidden = at::empty(hidden.sizes(), hidden.options());
+  if (node.wanted(1)) grad_head = at::zeros(head.sizes(), head.options().dtype(at::kFloat));
+  for (int64_t from = 0; from < rows; from += chunk) {
+    const at::Tensor part = hidden.narrow(0, from, std::min(chunk, rows - from));
+    const at::Tensor logits = chunk_logits(part, head, mode);
+    float* x = f32_out(logits);
+    for_rows(logits.size(0), vocab, [&](int64_t r) {
+      const auto softmax = kernels::scaled_softmax(x + r * vocab, vocab, inverse_t);
+      kernels::logprob_slope(x + r * vocab, x + r * vocab, vocab, softmax, target[from + r], slope[from + r]);
+    });
+    const at::Tensor grad_logits = logits.to(head.scalar_type());
+    if (grad_hidden.defined()) grad_hidden.narrow(0, from, part.size(0)).copy_(matmul_nn(grad_logits, head));
+    if (grad_head.defined()) add_matmul_tn(grad_head, grad_logits, part);
   }
-
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const at::NoGradGuard guard;
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &hidden = saved[0], &head = saved[1];
-    const auto* target = saved[2].const_data_ptr<int64_t>();
-    const auto inverse_t = static_cast<float>(context->saved_data["inverse_t"].toDouble());
-    const auto mode = context->saved_data["exact"].toBool() ? NumericMode::kExact : NumericMode::kFast;
-    const int64_t rows = hidden.size(0), vocab = head.size(0), chunk = chunk_rows(vocab);
-    const at::Tensor upstream = grads[0].contiguous();
-    const float* slope = f32(upstream);
-    at::Tensor grad_hidden, grad_head;
-    if (context->needs_input_grad(0)) grad_hidden = at::empty(hidden.sizes(), hidden.options());
-    if (context->needs_input_grad(1)) grad_head = at::zeros(head.sizes(), head.options().dtype(at::kFloat));
-    for (int64_t from = 0; from < rows; from += chunk) {
-      const at::Tensor part = hidden.narrow(0, from, std::min(chunk, rows - from));
-      const at::Tensor logits = chunk_logits(part, head, mode);
-      float* x = f32_out(logits);
-      for_rows(logits.size(0), vocab, [&](int64_t r) {
-        const auto softmax = kernels::scaled_softmax(x + r * vocab, vocab, inverse_t);
-        kernels::logprob_slope(x + r * vocab, x + r * vocab, vocab, softmax, target[from + r], slope[from + r]);
-      });
-      const at::Tensor grad_logits = logits.to(head.scalar_type());
-      if (grad_hidden.defined()) grad_hidden.narrow(0, from, part.size(0)).copy_(matmul_nn(grad_logits, head));
-      if (grad_head.defined()) add_matmul_tn(grad_head, grad_logits, part);
-    }
-    if (grad_head.defined()) grad_head = grad_head.to(head.scalar_type());
-    return {grad_hidden, grad_head, at::Tensor(), at::Tensor(), at::Tensor()};
-  }
-};
+  if (grad_head.defined()) grad_head = grad_head.to(head.scalar_type());
+  return {grad_hidden, grad_head};
+}
 
 }  // namespace
 
@@ -116,15 +92,20 @@ TokenLogprobs token_logprobs(const at::Tensor& hidden, const at::Tensor& head, c
   const auto* id = ids.const_data_ptr<int64_t>();
   for (int64_t r = 0; r < ids.size(0); ++r)
     TL_CHECK(id[r] >= 0 && id[r] < vocab, "token_logprobs: target out of range");
-  const double inverse_t = 1 / temperature;
-  if (needs_grad({&hidden, &head})) {
-    const auto out = Chunked::apply(rows, head, ids, inverse_t, mode == NumericMode::kExact);
-    return {out[0], out[1]};
-  }
-  const auto fp32 = hidden.options().dtype(at::kFloat).requires_grad(false);
-  TokenLogprobs out{at::empty({rows.size(0)}, fp32), at::empty({rows.size(0)}, fp32)};
-  forward_into(rows, head, ids, static_cast<float>(inverse_t), mode, f32_out(out.logprobs), f32_out(out.entropy));
-  return out;
+  const auto inverse_t = static_cast<float>(1 / temperature);
+  const auto forward = [&](Tensors& saved) -> Tensors {
+    const auto fp32 = hidden.options().dtype(at::kFloat).requires_grad(false);
+    Tensors out{at::empty({rows.size(0)}, fp32), at::empty({rows.size(0)}, fp32)};
+    forward_into(rows, head, ids, inverse_t, mode, f32_out(out[0]), f32_out(out[1]));
+    saved = {rows, head, ids};
+    return out;
+  };
+  Tensors unsaved;
+  const Tensors out = needs_grad({&hidden, &head})
+                          ? differentiable({rows, head}, forward,
+                                           [=](const NodeSlopes& node) { return slopes(node, inverse_t, mode); }, {1})
+                          : forward(unsaved);
+  return {out[0], out[1]};
 }
 
 }  // namespace throughline::ops

@@ -72,6 +72,7 @@ Json ActiveRequests::list() const {
                    {"age_s", age},
                    {"state", std::move(state)},
                    {"stream", request->stream},
+                   {"priority", request->priority},
                    {"kv", request->kv},
                    {"think", request->think},
                    {"prompt_tokens", request->prompt_tokens},

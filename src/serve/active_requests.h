@@ -19,6 +19,7 @@ struct ActiveRequest {
   int64_t created = 0;   // Unix time, s
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
   bool stream = false;
+  int64_t priority = 0;
   std::string kv, think;
   int64_t prompt_tokens = 0;
   std::shared_ptr<AnswerStream> answer;

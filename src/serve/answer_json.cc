@@ -55,7 +55,8 @@ Json kv_json(const SampleResult& result, const AnswerContext& context) {
           {"mean_tokens", mean_kv_tokens(total)},
           {"final_tokens", total.final_tokens},
           {"evicted_tokens", total.evicted_tokens},
-          {"compressions", total.compressions}};
+          {"compressions", total.compressions},
+          {"lowered_to", total.lowered > 0 ? Json(total.lowest_budget) : Json(nullptr)}};
 }
 
 }  // namespace
@@ -217,6 +218,7 @@ Json KeptSets::event(const KvNews& news, const AnswerContext& context) {
           {"context_tokens", record.tokens},
           {"kept_tokens", record.kept},
           {"evicted_tokens", record.gone},
+          {"lowered_to", record.lowered_to > 0 ? Json(record.lowered_to) : Json(nullptr)},
           {"per_head", per_head},
           {"kept", std::move(list)}};
 }
@@ -257,6 +259,7 @@ Json final_json(int64_t index, const SampleResult& result, const AnswerContext& 
             {"decode_s", result.timing.decode_s},
             {"draft_tokens", result.draft_tokens},
             {"accepted_tokens", result.accepted_tokens}}},
+          {"priority", context.priority},
           {"preemptions", result.preemptions},
           {"limited_by_kv_memory", context.limited_by_memory},
           {"error", result.error.empty() ? Json(nullptr) : Json(result.error)}};

@@ -20,6 +20,7 @@ struct AnswerContext {
   std::string kv_spec = "full", think_spec = "longcot";
   int64_t layers = 0, kv_heads = 0;
   uint64_t seed = 0;
+  int64_t priority = 0;
   bool tokens_as_ids = false;
   bool limited_by_memory = false;     // max_tokens was cut to what the KV memory holds
   std::vector<int64_t> shown_layers;  // of KV events; empty: all

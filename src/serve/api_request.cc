@@ -13,11 +13,22 @@ constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 constexpr size_t kMostPrompts = 2048;
 
 // Of no meaning here, harmless to leave out: OpenAI's bookkeeping, and hints of other servers.
-constexpr std::string_view kIgnored[] = {
-    "user",       "metadata",           "store",        "service_tier",    "safety_identifier",
-    "verbosity",  "prompt_cache_key",   "cache_prompt", "id_slot",         "timings_per_token",
-    "slot_id",    "request_id",         "priority",     "return_progress", "prompt_cache_retention",
-    "cache_salt", "parallel_tool_calls"};
+constexpr std::string_view kIgnored[] = {"user",
+                                         "metadata",
+                                         "store",
+                                         "service_tier",
+                                         "safety_identifier",
+                                         "verbosity",
+                                         "prompt_cache_key",
+                                         "cache_prompt",
+                                         "id_slot",
+                                         "timings_per_token",
+                                         "slot_id",
+                                         "request_id",
+                                         "cache_salt",
+                                         "return_progress",
+                                         "prompt_cache_retention",
+                                         "parallel_tool_calls"};
 
 // Known, but not done here: better refused than silently wrong. Their harmless values pass.
 struct Refused {
@@ -146,6 +157,7 @@ class BodyReader {
       if (!(*out_.timeout_s > 0)) return read_.wrong(key, "a number of seconds over 0");
       return true;
     }
+    if (key == "priority") return set(out_.priority, read_.integer(key, value, -kMostPriority, kMostPriority));
     if (key == "response_format") return response_format(value);
     if (key == "throughline") return extras(value);
     return false;

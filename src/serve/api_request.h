@@ -19,6 +19,9 @@ namespace throughline::serve {
 
 constexpr const char* kRequestWhere = "request";  // the place in all errors
 
+// "priority", as vLLM has it: lower is more urgent. One step doubles or halves the request's share (Request::weight).
+constexpr int64_t kMostPriority = 8;
+
 enum class ApiKind { kCompletion, kChat };
 
 // What a client may ask to see beside the OpenAI fields ("throughline": {...}).
@@ -57,6 +60,7 @@ struct ApiRequest {
   bool split_reasoning = true;    // false: tags and thinking stay in the content
   std::optional<int64_t> thinking_budget;
   std::optional<double> timeout_s;
+  int64_t priority = 0;  // -kMostPriority to kMostPriority
   ResponseFormat format = ResponseFormat::kText;
   Json schema = nullptr;
   Extras extras;

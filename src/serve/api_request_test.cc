@@ -36,6 +36,16 @@ TEST(ApiRequest, ReadsWhatOpenAiClientsSend) {
   EXPECT_EQ(api->template_options["reasoning_effort"], "low");
 }
 
+TEST(ApiRequest, PriorityIsASmallWholeNumber) {
+  EXPECT_EQ(chat("")->priority, 0);
+  EXPECT_EQ(chat(R"("priority":-3)")->priority, -3);
+  for (const char* bad : {"9", "-9", "0.5", "\"high\"", "true", "1e30"}) {
+    const auto api = chat(std::string(R"("priority":)") + bad);
+    ASSERT_FALSE(api.ok()) << bad;
+    EXPECT_EQ(field_of(api.error()), "priority");
+  }
+}
+
 TEST(ApiRequest, TextPartsAreJoinedAndOthersRefused) {
   const auto parts = parse(ApiKind::kChat, R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},
                                               {"type":"text","text":"b"}]},{"role":"assistant","content":null}]})");

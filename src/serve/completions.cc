@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "serve/completion_reply.h"
@@ -67,18 +68,19 @@ HttpResponse Service::error_of(const Error& error) const {
 }
 
 Answer Service::complete(ApiKind kind, const HttpRequest& request, const std::string& id) {
-  return begin(parse_api_request(kind, request.body, {policy_infos(), environment_infos()}), id, nullptr);
+  return begin(parse_api_request(kind, request.body, {policy_infos(), environment_infos()}), request, id, nullptr);
 }
 
 Answer Service::respond(const HttpRequest& request, const std::string& id) {
   auto body = chat_of_responses(request.body);
   if (!body.ok()) return {error_of(body.error()), nullptr};
-  return begin(parse_api_request(ApiKind::kChat, dump_json(body->chat), {policy_infos(), environment_infos()}), id,
-               body->echo);
+  return begin(parse_api_request(ApiKind::kChat, dump_json(body->chat), {policy_infos(), environment_infos()}), request,
+               id, body->echo);
 }
 
-Answer Service::begin(Result<ApiRequest> api, const std::string& id, const Json& echo) {
+Answer Service::begin(Result<ApiRequest> api, const HttpRequest& request, const std::string& id, const Json& echo) {
   if (!api.ok()) return {error_of(api.error()), nullptr};
+  api->priority = std::max(api->priority, priority_limit(request));
   if (options_.only_that_name && !api->model.empty() && api->model != options_.model_name) {
     return {error_response(404, "the model \"" + api->model + "\" is not served here; this is " + options_.model_name,
                            "model", "model_not_found"),
@@ -122,6 +124,7 @@ Answer Service::begin(Result<ApiRequest> api, const std::string& id, const Json&
   entry->kind = !echo.is_null() ? "response" : job->api.kind == ApiKind::kChat ? "chat" : "completion";
   entry->created = job->created;
   entry->stream = job->api.stream;
+  entry->priority = job->api.priority;
   entry->kv = job->context.kv_spec;
   entry->think = job->context.think_spec;
   for (const auto& prompt : job->prompts) entry->prompt_tokens += static_cast<int64_t>(prompt.ids.size());
@@ -243,6 +246,7 @@ Result<CompletionJob> Service::make_job(ApiRequest api, const std::string& id) {
   job.context.layers = config.layers;
   job.context.kv_heads = config.kv_heads;
   job.context.seed = *api.fields.seed;
+  job.context.priority = api.priority;
   job.context.tokens_as_ids = api.tokens_as_ids;
   job.context.shown_layers = api.extras.layers;
   if (api.fields.kv) job.context.kv_spec = api.fields.kv->to_string();
@@ -260,6 +264,7 @@ void Service::limit_by_memory(Request& request, CompletionJob& job) const {
   const EngineOptions& engine = model_->engine->options();
   const int64_t room = driver_->state().engine.pages * engine.page_tokens - engine.page_tokens;
   const auto prompt = static_cast<int64_t>(request.prompt_ids.size());
+  if (request.policy && request.policy->least_budget() > 0 && request.policy->least_tokens(prompt) <= room) return;
   const auto peak = [&](int64_t tokens) {
     return request.policy ? request.policy->peak_tokens(prompt, tokens) : prompt + tokens;
   };
@@ -288,6 +293,7 @@ Result<std::vector<Request>> Service::engine_requests(CompletionJob& job) {
     request.stop_in_thinking = api.kind == ApiKind::kCompletion || !api.split_reasoning;
     request.continues_text = api.kind == ApiKind::kCompletion;
     request.prompt_logprobs = api.prompt_logprobs.value_or(-1);
+    request.weight = std::exp2(-static_cast<double>(api.priority));
     limit_by_memory(request, job);
     const double timeout = std::min(api.timeout_s.value_or(1e9), options_.timeout_s > 0 ? options_.timeout_s : 1e9);
     if (timeout < 1e9) {

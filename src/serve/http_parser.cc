@@ -7,6 +7,7 @@
 #include <cctype>
 #include <charconv>
 #include <optional>
+#include <utility>
 
 namespace throughline::serve {
 namespace {
@@ -32,6 +33,7 @@ struct HttpParser::Impl {
   enum class Part { kHeader, kLength, kChunkSize, kChunk, kChunkEnd, kTrailer, kDone };
   HttpLimits limits;
   std::string kept;
+  size_t used = 0;  // bytes of `kept` that are done with; dropped once a feed, as a body may come in a million chunks
   std::optional<BeastParser> parser;
   Part part = Part::kHeader;
   size_t left = 0;      // bytes of the body, or of the chunk
@@ -54,6 +56,7 @@ struct HttpParser::Impl {
   State fail(int status, const std::string& message, const std::string& code = "") {
     bad = true;
     kept.clear();
+    used = 0;
     fault = error_response(status, message, "", code);
     return State::kBad;
   }
@@ -65,12 +68,13 @@ struct HttpParser::Impl {
     return fail(431, "the header is larger than " + std::to_string(limits.header_bytes) + " bytes", "header_too_large");
   }
 
+  std::string_view rest() const { return std::string_view(kept).substr(used); }
+
   State read_header() {
-    if (kept.empty()) return State::kNeedMore;
+    if (rest().empty()) return State::kNeedMore;
     boost::system::error_code code;
-    const size_t used = parser->put(asio::buffer(kept), code);
-    kept.erase(0, used);
-    if (code == http::error::need_more) return kept.size() > limits.header_bytes ? long_header() : State::kNeedMore;
+    used += parser->put(asio::buffer(rest().data(), rest().size()), code);
+    if (code == http::error::need_more) return rest().size() > limits.header_bytes ? long_header() : State::kNeedMore;
     if (code == http::error::header_limit) return long_header();
     if (code) return malformed(code.message());
     if (!parser->is_header_done()) return State::kNeedMore;
@@ -83,25 +87,25 @@ struct HttpParser::Impl {
 
   // Up to `left` bytes; true when all are there.
   bool take_bytes() {
-    const size_t count = std::min(left, kept.size());
-    body.append(kept, 0, count);
-    kept.erase(0, count);
+    const size_t count = std::min(left, rest().size());
+    body.append(rest().substr(0, count));
+    used += count;
     left -= count;
     return left == 0;
   }
 
   // A line without its CRLF; nothing when it has not arrived whole.
   std::optional<std::string> take_line() {
-    const size_t end = kept.find("\r\n");
+    const size_t end = rest().find("\r\n");
     if (end == std::string::npos) return std::nullopt;
-    std::string line = kept.substr(0, end);
-    kept.erase(0, end + 2);
+    std::string line(rest().substr(0, end));
+    used += end + 2;
     return line;
   }
 
   State read_chunk_size() {
     const auto line = take_line();
-    if (!line) return kept.size() > kLongestLine ? malformed("a chunk's size has no end") : State::kNeedMore;
+    if (!line) return rest().size() > kLongestLine ? malformed("a chunk's size has no end") : State::kNeedMore;
     size_t size = 0;
     const auto digits = std::string_view(*line).substr(0, line->find_first_of("; \t"));
     const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), size, 16);
@@ -116,7 +120,7 @@ struct HttpParser::Impl {
   State read_trailer() {  // read over; nobody asks for them
     const auto line = take_line();
     trailers += line ? line->size() + 2 : 0;
-    if (trailers + (line ? 0 : kept.size()) > limits.header_bytes) return long_header();
+    if (trailers + (line ? 0 : rest().size()) > limits.header_bytes) return long_header();
     if (!line) return State::kNeedMore;
     if (line->empty()) part = Part::kDone;
     return State::kDone;
@@ -138,9 +142,9 @@ struct HttpParser::Impl {
         part = Part::kChunkEnd;
         return State::kDone;
       case Part::kChunkEnd:
-        if (kept.size() < 2) return State::kNeedMore;
-        if (kept.compare(0, 2, "\r\n") != 0) return malformed("bad chunk");
-        kept.erase(0, 2);
+        if (rest().size() < 2) return State::kNeedMore;
+        if (rest().substr(0, 2) != "\r\n") return malformed("bad chunk");
+        used += 2;
         part = Part::kChunkSize;
         return State::kDone;
       case Part::kTrailer:
@@ -162,11 +166,10 @@ HttpParser::State HttpParser::feed(std::string_view bytes) {
   Impl& impl = *impl_;
   if (impl.bad) return State::kBad;
   impl.kept.append(bytes);
-  while (impl.part != Impl::Part::kDone) {
-    const State state = impl.step();
-    if (state != State::kDone) return state;
-  }
-  return State::kDone;
+  State state = State::kDone;
+  while (state == State::kDone && impl.part != Impl::Part::kDone) state = impl.step();
+  impl.kept.erase(0, std::exchange(impl.used, 0));
+  return state;
 }
 
 bool HttpParser::idle() const {

@@ -188,6 +188,13 @@ HttpResponse Service::metrics_text() const {
   total("throughline_prefix_cache_hits_total", "Prompt tokens found there.", engine.prefix_hit_tokens);
   total("throughline_preemptions_total", "Samples that gave way for memory.",
         engine.preemptions_parked + engine.preemptions_replayed);
+  total("throughline_turns_total", "Samples parked for another's turn.", engine.turns);
+  Counter pressure("throughline_kv_pressure_total", "What memory pressure led to, by its stages in their order.",
+                   "stage");
+  pressure.add(static_cast<double>(engine.budgets_lowered), "budget");
+  pressure.add(static_cast<double>(engine.preemptions_parked), "park");
+  pressure.add(static_cast<double>(engine.preemptions_replayed), "recompute");
+  pressure.write(out);
   total("vllm:spec_decode_num_drafts_total", "Times a sample fed drafts (--speculate).", engine.drafts);
   total("vllm:spec_decode_num_draft_tokens_total", "Tokens fed before they were sampled.", engine.draft_tokens);
   total("vllm:spec_decode_num_accepted_tokens_total", "Of these, those that then were sampled.",
@@ -203,30 +210,58 @@ HttpResponse Service::abort(const std::string& id) {
   return json_response(200, {{"id", id}, {"cancelled", true}});
 }
 
-HttpResponse Service::page(const HttpRequest& request, const std::string& name) const {
 #ifdef THROUGHLINE_PAGE
-  for (const WebFile& file : web_files()) {
-    if (!options_.page || file.name != name) continue;
-    HttpResponse out;
-    out.headers = {{"ETag", std::string(file.etag)},
-                   {"Cache-Control", "no-cache"},
-                   {"X-Content-Type-Options", "nosniff"},
-                   {"Referrer-Policy", "no-referrer"},
-                   {"Content-Security-Policy",
-                    "default-src 'self'; img-src 'self' data:; style-src 'self'; connect-src 'self'; "
-                    "frame-ancestors 'none'"}};
-    if (request.header("if-none-match") == file.etag) {
-      out.status = 304;
-      return out;
-    }
-    out.content_type = std::string(file.mime);
-    out.body = std::string(file.bytes);
+namespace {
+
+// "gzip" without ";q=0" or its like ("0.0").
+bool takes_gzip(const HttpRequest& request) {
+  const std::string_view accepted = request.header("accept-encoding");
+  const size_t at = accepted.find("gzip");
+  if (at == std::string_view::npos) return false;
+  const std::string_view rest = accepted.substr(at + 4, accepted.find(',', at) - at - 4);
+  return rest.substr(0, 4) != ";q=0" || rest.find_first_of("123456789") != std::string_view::npos;
+}
+
+HttpResponse file_response(const HttpRequest& request, std::string_view name) {
+  const auto files = web_files();
+  const auto file = std::find_if(files.begin(), files.end(), [&](const WebFile& f) { return f.name == name; });
+  if (file == files.end())
+    return error_response(404, "the page has no file \"" + std::string(name.substr(0, 64)) + "\"", "", "not_found");
+  const bool packed = takes_gzip(request) && file->gzip.size() < file->bytes.size();
+  std::string etag(file->etag);
+  if (packed) etag.insert(etag.size() - 1, "-gzip");
+  HttpResponse out;
+  out.headers = {{"ETag", etag},
+                 {"Vary", "Accept-Encoding"},
+                 {"Cache-Control", "no-cache"},
+                 {"X-Content-Type-Options", "nosniff"},
+                 {"Referrer-Policy", "no-referrer"},
+                 {"Content-Security-Policy",
+                  "default-src 'self'; img-src 'self' data:; style-src 'self'; connect-src 'self'; "
+                  "frame-ancestors 'none'"}};
+  if (request.header("if-none-match") == etag) {
+    out.status = 304;
     return out;
   }
-#else
-  (void)request;
-#endif
-  return error_response(404, "the page has no file \"" + name.substr(0, 64) + "\"", "", "not_found");
+  if (packed) out.headers.emplace_back("Content-Encoding", "gzip");
+  out.content_type = std::string(file->mime);
+  out.body = std::string(packed ? file->gzip : file->bytes);
+  return out;
 }
+
+}  // namespace
+
+HttpResponse Service::openapi(const HttpRequest& request) const { return file_response(request, "openapi.json"); }
+
+HttpResponse Service::page(const HttpRequest& request, const std::string& name) const {
+  if (!options_.page) return error_response(404, "this server has no page", "", "not_found");
+  return file_response(request, name);
+}
+#else
+HttpResponse Service::openapi(const HttpRequest&) const { return error_response(404, "not built in", "", "not_found"); }
+HttpResponse Service::page(const HttpRequest&, const std::string&) const {
+  return error_response(404, "this server has no page", "", "not_found");
+}
+#endif
 
 }  // namespace throughline::serve

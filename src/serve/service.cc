@@ -28,6 +28,14 @@ HttpResponse not_allowed(const std::string& methods) {
   return out;
 }
 
+std::string_view key_of(const HttpRequest& request) {
+  std::string_view key = request.header("authorization");
+  if (key.size() <= 7 || (key.substr(0, 7) != "Bearer " && key.substr(0, 7) != "bearer "))
+    return request.header("x-api-key");
+  key.remove_prefix(7);
+  return key;
+}
+
 // What may be said back or logged of a client's header: short, and nothing that could end a line.
 std::string tame(std::string_view text) {
   std::string out(text.substr(0, 128));
@@ -101,12 +109,7 @@ Answer Service::handle(const HttpRequest& request) {
 std::optional<HttpResponse> Service::refuse(const HttpRequest& request, const std::string& /*id*/) {
   const bool open =
       request.path == "/health" || request.path == "/v1/health" || is_page(request.path) || request.method == "OPTIONS";
-  std::string_view key = request.header("authorization");
-  if (key.size() > 7 && (key.substr(0, 7) == "Bearer " || key.substr(0, 7) == "bearer ")) {
-    key.remove_prefix(7);
-  } else {
-    key = request.header("x-api-key");
-  }
+  const std::string_view key = key_of(request);
   if (!open && !options_.api_keys.empty()) {
     bool known = false;
     for (const auto& good : options_.api_keys) known = equal_in_constant_time(key, good) || known;
@@ -139,6 +142,11 @@ std::optional<HttpResponse> Service::refuse(const HttpRequest& request, const st
     return out;
   }
   return std::nullopt;
+}
+
+int64_t Service::priority_limit(const HttpRequest& request) const {
+  const auto own = options_.key_priority_limits.find(std::string(key_of(request)));
+  return own == options_.key_priority_limits.end() ? options_.priority_limit : own->second;
 }
 
 // A browser sends simple requests of any page without asking first: closed CORS hides the answer, not the work.
@@ -196,6 +204,7 @@ Answer Service::route(const HttpRequest& request, const std::string& id) {
   for (const auto& [name, answer] : kGet) {
     if (path == name) return {get ? (this->*answer)() : not_allowed("GET"), nullptr};
   }
+  if (path == "/openapi.json") return {get ? openapi(request) : not_allowed("GET"), nullptr};
   if (path == "/slots") return {get ? slots(request) : not_allowed("GET"), nullptr};
   if (path.compare(0, 11, "/v1/models/") == 0) return {get ? one_model(path.substr(11)) : not_allowed("GET"), nullptr};
   if (is_page(path))

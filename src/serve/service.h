@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,6 +33,8 @@ struct ServiceOptions {
   std::vector<std::string> cors_origins;               // "*": any; empty: closed
   double timeout_s = 0;                                // of a request; 0: none
   double requests_per_minute = 0;                      // a key (or address); 0: no limit
+  int64_t priority_limit = 0;  // the most urgent that requests get; more urgent is lowered to it
+  std::map<std::string, int64_t> key_priority_limits;  // of keys that have their own
   bool page = true;
 };
 
@@ -56,7 +59,8 @@ class Service {
   Answer complete(ApiKind kind, const HttpRequest& request, const std::string& id);
   Answer respond(const HttpRequest& request, const std::string& id);  // /v1/responses
   // Queues it and begins its answer. `echo`: of a response; null for the other two.
-  Answer begin(Result<ApiRequest> api, const std::string& id, const Json& echo);
+  Answer begin(Result<ApiRequest> api, const HttpRequest& request, const std::string& id, const Json& echo);
+  int64_t priority_limit(const HttpRequest& request) const;
   Result<CompletionJob> make_job(ApiRequest api, const std::string& id);
   Result<ModelPrompt> prompt_of_chat(const ApiRequest& api) const;
   Result<std::vector<Request>> engine_requests(CompletionJob& job);
@@ -84,6 +88,7 @@ class Service {
   HttpResponse metrics_text() const;
   HttpResponse slots(const HttpRequest& request) const;
   HttpResponse page(const HttpRequest& request, const std::string& name) const;
+  HttpResponse openapi(const HttpRequest& request) const;
   HttpResponse abort(const std::string& id);
 
   LoadedModel* model_;

@@ -387,6 +387,24 @@ TEST_F(ServiceTest, KeysStandBeforeEverythingButHealth) {
     EXPECT_EQ(send("/v1/models", nullptr, {{"authorization", wrong}}).now.status, 401) << wrong;
 }
 
+TEST_F(ServiceTest, NobodyIsMoreUrgentThanHisKeyAllows) {
+  start("stories260K", [](ServiceOptions& options) {
+    options.api_keys = {"plain", "fast"};
+    options.priority_limit = 1;
+    options.key_priority_limits = {{"fast", -4}};
+  });
+  const auto granted = [&](const std::string& key, int64_t priority) {
+    const Json body = {{"messages", user("Once")}, {"max_tokens", 2}, {"priority", priority}};
+    const HttpResponse response = whole(send("/v1/chat/completions", body, {{"authorization", "Bearer " + key}}));
+    EXPECT_EQ(response.status, 200) << response.body;
+    return parse_json(response.body, "answer").value()["throughline"]["choices"][0]["priority"].get<int64_t>();
+  };
+  EXPECT_EQ(granted("plain", -4), 1);
+  EXPECT_EQ(granted("plain", 3), 3);
+  EXPECT_EQ(granted("fast", -4), -4);
+  EXPECT_EQ(granted("fast", -8), -4);
+}
+
 TEST_F(ServiceTest, CorsIsClosedUnlessOpened) {
   const auto allow_origin = [&](const std::string& origin) {
     const Answer answer = send("/v1/models", nullptr, {{"origin", origin}});

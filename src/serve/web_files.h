@@ -1,4 +1,4 @@
-// The page's files (web/*), embedded into the binary by cmake/embed_web.cmake; sorted by name.
+// The page's files (web/*) and, last, openapi.json, embedded into the binary by cmake/embed_web.cmake.
 // Only bytes: routes and headers are the server's. Nothing is read from disk at run time.
 #pragma once
 
@@ -12,6 +12,7 @@ struct WebFile {
   std::string_view mime;   // for Content-Type
   std::string_view bytes;  // the file as it lies in web/
   std::string_view etag;   // quoted, of the bytes alone
+  std::string_view gzip;   // the same, compressed
 };
 
 std::span<const WebFile> web_files();

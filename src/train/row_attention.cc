@@ -1,23 +1,19 @@
 #include "train/row_attention.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <numeric>
 
+#include "ops/autograd.h"
 #include "ops/packed_attention.h"
 #include "ops/rope.h"
 #include "train/row_replay.h"
 
 namespace throughline {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 struct PackLayout {
   std::vector<PackedRow> rows;
@@ -79,36 +75,6 @@ ops::RopeAngles restarting_angles(const ops::RopeFrequencies& frequencies, const
   }
   return {at::cat(cos), at::cat(sin)};
 }
-
-struct SavedRows : torch::CustomClassHolder {
-  ops::PackedRows rows;
-};
-
-// One layer's attention over rotated q and k; `forward` is the pages' or the packed one.
-struct RowAttend : torch::autograd::Function<RowAttend> {
-  template <class Forward>
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            ops::PackedRows* rows, double scale, const Forward* run) {
-    const at::NoGradGuard guard;
-    at::Tensor lse;
-    at::Tensor out = (*run)(q, k, v, *rows, &lse);
-    context->save_for_backward({q, k, v, out, lse});
-    auto saved = c10::make_intrusive<SavedRows>();
-    saved->rows = std::move(*rows);
-    context->saved_data["rows"] = c10::IValue::make_capsule(std::move(saved));
-    context->saved_data["scale"] = scale;
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const at::NoGradGuard guard;
-    const auto saved = context->get_saved_variables();
-    const auto rows = c10::static_intrusive_pointer_cast<SavedRows>(context->saved_data["rows"].toCapsule());
-    auto out = ops::packed_attention_backward(grads[0].contiguous(), saved[0], saved[1], saved[2], saved[3], saved[4],
-                                              rows->rows, context->saved_data["scale"].toDouble());
-    return {out.q, out.k, out.v, at::Tensor(), at::Tensor(), at::Tensor()};
-  }
-};
 
 }  // namespace
 
@@ -173,11 +139,21 @@ at::Tensor RowAttention::attend(int layer, const at::Tensor& q, const at::Tensor
     if (s.mode == ops::NumericMode::kExact) return s.exact(layer, rq, rk, rv, lse);
     return ops::packed_attention(rq, rk, rv, rows, s.scale, lse);
   };
-  ops::PackedRows rows = s.layout.masks(layer);
-  const bool differentiable =
-      at::GradMode::is_enabled() && (queries.requires_grad() || keys.requires_grad() || values.requires_grad());
-  if (!differentiable) return run(queries, keys, values, rows, nullptr);
-  return RowAttend::apply(queries, keys, values, &rows, s.scale, &run);
+  const auto rows = std::make_shared<const ops::PackedRows>(s.layout.masks(layer));
+  if (!ops::needs_grad({&queries, &keys, &values})) return run(queries, keys, values, *rows, nullptr);
+  const auto forward = [&](ops::Tensors& saved) -> ops::Tensors {
+    at::Tensor lse;
+    at::Tensor out = run(queries, keys, values, *rows, &lse);
+    saved = {queries, keys, values, out, lse};
+    return {out};
+  };
+  const auto backward = [rows, scale = s.scale](const ops::NodeSlopes& node) -> ops::Tensors {
+    const ops::Tensors& kept = node.saved;
+    auto slopes = ops::packed_attention_backward(node.grads[0].contiguous(), kept[0], kept[1], kept[2], kept[3],
+                                                 kept[4], *rows, scale);
+    return {slopes.q, slopes.k, slopes.v};
+  };
+  return ops::differentiable({queries, keys, values}, forward, backward).front();
 }
 
 Status check_trainable(const EvictionPolicy* policy, const std::string& where) {

@@ -103,12 +103,13 @@ template <typename Archive>
 void walk(Archive& a, ChunkKv& kv) {
   CacheStats& stats = kv.stats;
   for (int64_t* field : {&stats.peak_tokens, &stats.final_tokens, &stats.attended_sum, &stats.decode_steps,
-                         &stats.compressions, &stats.evicted_tokens}) {
+                         &stats.compressions, &stats.evicted_tokens, &stats.lowered, &stats.lowest_budget}) {
     a.field(*field);
   }
   a.size(kv.records);
   for (EvictionRecord& record : kv.records) {
-    for (int64_t* field : {&record.decoded, &record.tokens, &record.kept, &record.gone}) a.field(*field);
+    for (int64_t* field : {&record.decoded, &record.tokens, &record.kept, &record.gone, &record.lowered_to})
+      a.field(*field);
     a.numbers(record.evicted);
   }
 }

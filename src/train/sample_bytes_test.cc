@@ -24,7 +24,7 @@ SampleResult example() {
     chunk.weight_version = 40 + c;
     ChunkKv& kv = sample.kv.emplace_back();
     kv.stats.peak_tokens = 11;
-    kv.records = {{1, 2, 3, 2, {0, 1, 0, 2}}, {4, 5, 6, 0, {}}};
+    kv.records = {{1, 2, 3, 2, 0, {0, 1, 0, 2}}, {4, 5, 6, 0, 9, {}}};
   }
   return sample;
 }
@@ -46,6 +46,7 @@ TEST(SampleBytes, ComeBackWhole) {
   EXPECT_EQ(after->trace.chunks[1].draws[0].sampling_logprob, -0.25F);
   EXPECT_EQ(after->trace.chunks[1].forced, before.trace.chunks[1].forced);
   EXPECT_EQ(after->kv[0].records[0].evicted, before.kv[0].records[0].evicted);
+  EXPECT_EQ(after->kv[0].records[1].lowered_to, 9);
   EXPECT_EQ(after->kv[0].stats.peak_tokens, 11);
 }
 

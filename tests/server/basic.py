@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The server over real sockets: routes, streams, limits, disconnects, SIGTERM. Standard library only, a few seconds."""
+import gzip
 import json
 import socket
 import threading
@@ -77,7 +78,79 @@ def test_disconnects(server):
         server.wait_idle()
 
 
-def test_pings_and_slow_readers(server):
+def test_the_page_is_sent_compressed(server):
+    sent = 0
+    for name in ("/", *("/static/" + n for n in ("app.js", "base.css", "icon.svg", "inspector.js"))):
+        plain, text = server.request("GET", name)
+        packed, small = server.request("GET", name, headers={"Accept-Encoding": "br, gzip;q=0.8"})
+        assert plain.getheader("Content-Encoding") is None and plain.getheader("Vary") == packed.getheader("Vary") == "Accept-Encoding"
+        if packed.getheader("Content-Encoding"):
+            assert packed.getheader("Content-Encoding") == "gzip" and gzip.decompress(small) == text and len(small) < len(text)
+            assert packed.getheader("ETag") != plain.getheader("ETag")
+        sent += len(small)
+        again, nothing = server.request("GET", name, headers={"Accept-Encoding": "gzip", "If-None-Match": packed.getheader("ETag")})
+        assert again.status == 304 and not nothing
+    assert sent < 20000, sent
+    assert server.request("GET", "/", headers={"Accept-Encoding": "gzip;q=0"})[0].getheader("Content-Encoding") is None
+    assert server.json("/openapi.json")["openapi"].startswith("3.")
+
+
+def test_pings():
+    """A stream that waits for its turn gets comments meanwhile, and is no worse for it."""
+    server = Server("stories260K", "--batch-max", "1", "--turn-tokens", "0", "--ping", "0.1")
+    try:
+        first = server.raw(post(long_chat(stream=True)))
+        first.recv(1000)
+        began = time.monotonic()
+        second = server.raw(post(json.dumps(chat(stream=True)).encode()))
+        got = b""
+        while got.count(b": still working\n\n") < 4:
+            got += second.recv(65536)
+        assert 0.35 < time.monotonic() - began < 3 and b'"content":"' not in got, got
+        first.close()
+        while b"data: [DONE]" not in got:
+            got += second.recv(65536)
+        said = "".join(json.loads(line[6:])["choices"][0]["delta"].get("content") or "" for line in got.decode().split("\n")
+                       if line.startswith('data: {'))
+        assert said == server.json("/v1/chat/completions", chat())["choices"][0]["message"]["content"]
+        second.close()
+        assert server.stop() == 0
+    finally:
+        server.process.kill()
+
+
+def test_memory_pressure():
+    """Eight streams in a pool for about three: those that allow it are compressed, the others wait; no stream ends with an error."""
+    server = Server("stories260K", "--kv-memory", "600K", "--exact")
+    try:
+        bodies = [{"prompt": "Once upon a time", "max_tokens": 150, "ignore_eos": True, "seed": i, "stream": True, "return_token_ids": True,
+                   "kv": "rpc:interval=128,window=8,min_budget=48" if i % 2 else "full"} for i in range(8)]
+        results = [None] * 8
+
+        def run(i):
+            results[i] = list(server.stream("/v1/completions", bodies[i]))
+
+        threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        told = [chunks[-1]["throughline"] for chunks in results]
+        assert [t["finish_detail"] for t in told] == ["max_tokens"] * 8, told
+        assert all(t["error"] is None for t in told)
+        lowered = [t["kv"]["lowered_to"] for t in told]
+        assert any(lowered[1::2]) and not any(lowered[::2]), lowered
+        assert all(n is None or n >= 48 for n in lowered)
+        assert server.metric('throughline_kv_pressure_total{stage="budget"}') > 0 and server.metric('throughline_kv_pressure_total{stage="park"}') > 0
+        for i in range(0, 8, 2):  # alone it says the same
+            alone = server.json("/v1/completions", {**bodies[i], "stream": False})["choices"][0]["token_ids"]
+            assert [t for c in results[i] for t in c["choices"][0].get("token_ids", [])] == alone
+        assert server.stop() == 0
+    finally:
+        server.process.kill()
+
+
+def test_slow_readers(server):
     # A reader that takes nothing does not hold up the others.
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -117,9 +190,9 @@ def test_drain(server):
 def main():
     server = Server("stories260K", "--body-limit", "64K", "--ping", "0.1")
     try:
-        for test in (test_answers, test_limits, test_disconnects, test_pings_and_slow_readers, test_drain):
+        for test in (test_answers, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_drain):
             began = time.monotonic()
-            test(server)
+            test(*[server] * test.__code__.co_argcount)
             print(f"{test.__name__}: {time.monotonic() - began:.2f} s", flush=True)
     finally:
         server.process.kill()

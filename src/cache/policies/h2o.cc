@@ -13,7 +13,7 @@ class H2o final : public EvictionPolicy {
   PolicyNeeds needs() const override { return {.attention_sums = true}; }
   KeptScope scope() const override { return KeptScope::kHead; }
   int64_t window() const override { return recent_; }
-  bool due(const EventClock& clock) const override { return clock.cached > budget_; }
+  bool due(const EventClock& clock) const override { return clock.cached > lower_of(budget_, clock); }
   int64_t survivors(const EventClock& clock, int64_t candidates) const override {
     return survivors_within(budget_, clock, candidates);
   }
@@ -32,6 +32,7 @@ SpecInfo h2o_info() {
           "H2O heavy hitters (arXiv 2306.14048): most attention received so far, per KV head, every step",
           {budget_option(),
            {.name = "recent", .help = "newest tokens always kept", .required = true, .minimum = 0},
+           min_budget_option(),
            protect_option()}};
 }
 

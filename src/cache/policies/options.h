@@ -23,6 +23,11 @@ inline OptionInfo budget_option() {
           .minimum = 1};
 }
 
+inline OptionInfo min_budget_option() {
+  return {
+      .name = "min_budget", .help = "under memory pressure the budget may fall to this, for the chunk", .minimum = 1};
+}
+
 inline Status check_odd(const Spec& spec, const std::string& name, int64_t value, const std::string& where) {
   if (value % 2 == 1) return {};
   return Error{std::to_string(value) + " is even", where + ": " + name,

@@ -18,7 +18,9 @@ class Random final : public EvictionPolicy {
 
   KeptScope scope() const override { return shared_ ? KeptScope::kLayer : KeptScope::kHead; }
   int64_t window() const override { return window_; }
-  bool due(const EventClock& clock) const override { return clock.decoded % interval_ == 0 && clock.cached > budget_; }
+  bool due(const EventClock& clock) const override {
+    return clock.decoded % interval_ == 0 && clock.cached > lower_of(budget_, clock);
+  }
   int64_t survivors(const EventClock& clock, int64_t candidates) const override {
     return survivors_within(budget_, clock, candidates);
   }
@@ -55,6 +57,7 @@ SpecInfo random_info() {
             .type = OptionType::kBoolean,
             .default_text = "false",
             .help = "one draw for all heads of a layer"},
+           min_budget_option(),
            protect_option()}};
 }
 

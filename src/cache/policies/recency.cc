@@ -11,7 +11,7 @@ class Recency final : public EvictionPolicy {
   explicit Recency(const Spec& spec) : EvictionPolicy(spec), budget_(spec.integer("budget")) {}
 
   KeptScope scope() const override { return KeptScope::kLayer; }
-  bool due(const EventClock& clock) const override { return clock.cached > budget_; }
+  bool due(const EventClock& clock) const override { return clock.cached > lower_of(budget_, clock); }
   int64_t survivors(const EventClock& clock, int64_t candidates) const override {
     return survivors_within(budget_, clock, candidates);
   }
@@ -24,7 +24,7 @@ class Recency final : public EvictionPolicy {
 }  // namespace
 
 SpecInfo recency_info() {
-  return {"recency", "null model: the newest tokens stay", {budget_option(), protect_option()}};
+  return {"recency", "null model: the newest tokens stay", {budget_option(), min_budget_option(), protect_option()}};
 }
 
 Result<std::unique_ptr<const EvictionPolicy>> make_recency(const Spec& spec, const std::string&) {

@@ -61,7 +61,9 @@ class Rkv final : public EvictionPolicy {
   PolicyNeeds needs() const override { return {.query_window = window_}; }
   KeptScope scope() const override { return KeptScope::kHead; }
   int64_t window() const override { return window_; }
-  bool due(const EventClock& clock) const override { return clock.decoded % interval_ == 0 && clock.cached > budget_; }
+  bool due(const EventClock& clock) const override {
+    return clock.decoded % interval_ == 0 && clock.cached > lower_of(budget_, clock);
+  }
   int64_t survivors(const EventClock& clock, int64_t candidates) const override {
     return survivors_within(budget_, clock, candidates);
   }
@@ -108,6 +110,7 @@ SpecInfo rkv_info() {
             .help = "weight of importance; 1 - lambda is that of redundancy",
             .minimum = 0,
             .maximum = 1},
+           min_budget_option(),
            protect_option()}};
 }
 

@@ -93,6 +93,7 @@ SpecInfo rpc_info() {
             .help = "reference: the published code, quirks included",
             .choices = {"fixed", "reference"}},
            {.name = "budget", .help = "most cached tokens per layer and head after an event", .minimum = 1},
+           min_budget_option(),
            protect_option()}};
 }
 

@@ -28,7 +28,9 @@ class SnapKv final : public EvictionPolicy {
   KeptScope scope() const override { return KeptScope::kHead; }
   int64_t window() const override { return window_; }
   int64_t kernel() const { return kernel_; }
-  bool due(const EventClock& clock) const override { return clock.decoded % interval_ == 0 && clock.cached > budget_; }
+  bool due(const EventClock& clock) const override {
+    return clock.decoded % interval_ == 0 && clock.cached > lower_of(budget_, clock);
+  }
   int64_t survivors(const EventClock& clock, int64_t candidates) const override {
     return survivors_within(budget_, clock, candidates);
   }
@@ -71,6 +73,7 @@ SpecInfo snapkv_info() {
         .help = "width of the max (form 2: average) pool over scores, odd; 1: none",
         .minimum = 1,
         .default_note = "7 | 5 (form 2)"},
+       min_budget_option(),
        protect_option()}};
 }
 

@@ -18,7 +18,7 @@ class Streaming final : public EvictionPolicy {
 
   PolicyNeeds needs() const override { return {.unrotated_keys = by_rank_}; }
   KeptScope scope() const override { return KeptScope::kLayer; }
-  bool due(const EventClock& clock) const override { return clock.cached > budget_; }
+  bool due(const EventClock& clock) const override { return clock.cached > lower_of(budget_, clock); }
   int64_t survivors(const EventClock& clock, int64_t candidates) const override {
     return survivors_within(budget_, clock, candidates);
   }
@@ -44,6 +44,7 @@ SpecInfo streaming_info() {
             .default_text = "true_position",
             .help = "position that rotates keys and queries: the true one, or the place in the cache",
             .choices = {"true_position", "cache"}},
+           min_budget_option(),
            protect_option()}};
 }
 

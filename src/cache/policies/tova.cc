@@ -12,7 +12,7 @@ class Tova final : public EvictionPolicy {
 
   PolicyNeeds needs() const override { return {.step_attention = true}; }
   KeptScope scope() const override { return KeptScope::kLayer; }
-  bool due(const EventClock& clock) const override { return clock.cached > budget_; }
+  bool due(const EventClock& clock) const override { return clock.cached > lower_of(budget_, clock); }
   int64_t survivors(const EventClock& clock, int64_t candidates) const override {
     return survivors_within(budget_, clock, candidates);
   }
@@ -29,7 +29,7 @@ class Tova final : public EvictionPolicy {
 SpecInfo tova_info() {
   return {"tova",
           "TOVA (arXiv 2401.06104): what the current query attends to least goes, per layer, every step",
-          {budget_option(), protect_option()}};
+          {budget_option(), min_budget_option(), protect_option()}};
 }
 
 Result<std::unique_ptr<const EvictionPolicy>> make_tova(const Spec& spec, const std::string&) {

@@ -59,6 +59,19 @@ struct Bf16Row {
   }
 };
 
+// int8 values as whole numbers; multiplied by their scale once they are sums or widened.
+struct Int8Row {
+  static constexpr int64_t kBytes = 1;
+  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& first, Vec& second) {
+    const FloatTag d;
+    const hn::RebindToSigned<FloatTag> di;
+    const hn::Rebind<int8_t, FloatTag> d8;
+    const int8_t* from = reinterpret_cast<const int8_t*>(row) + chunk * kChunk;
+    first = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from)));
+    second = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from + kLanes)));
+  }
+};
+
 // A row of any head_dim and dtype into lane layout, zero padded.
 template <class Row>
 HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_bytes, float* out) {
@@ -79,9 +92,19 @@ HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_
   hn::Store(second, d, out + chunk * kChunk + kLanes);
 }
 
-HWY_INLINE void Widen(const PageLayout& pages, const std::byte* row, float* out) {
+HWY_INLINE void WidenInt8(const std::byte* row, float scale, int64_t head_dim, float* out) {
+  const FloatTag d;
+  WidenAs<Int8Row>(row, head_dim, 1, out);
+  const Vec factor = hn::Set(d, scale);
+  for (int64_t i = 0; i < Padded(head_dim); i += kLanes) hn::Store(hn::Mul(hn::Load(d, out + i), factor), d, out + i);
+}
+
+// `scale`: of an int8 row.
+HWY_INLINE void Widen(const PageLayout& pages, const std::byte* row, float scale, float* out) {
   if (pages.bf16) {
     WidenAs<Bf16Row>(row, pages.head_dim, 2, out);
+  } else if (pages.int8) {
+    WidenInt8(row, scale, pages.head_dim, out);
   } else {
     WidenAs<FloatRow>(row, pages.head_dim, 4, out);
   }
@@ -234,8 +257,11 @@ int64_t PartialFloats(int64_t head_dim) { return kPartialHead + Padded(head_dim)
 struct BlockRows {
   int64_t slots = 0;
   const std::byte* rows[2 * (kBlock + kScoreSlots) + kPrefetchSlots];
+  float scales[2 * (kBlock + kScoreSlots)];  // int8 only: of K, then V
   const std::byte* const* k() const { return rows; }
   const std::byte* const* v() const { return rows + padded_slots; }
+  const float* k_scales() const { return scales; }
+  const float* v_scales() const { return scales + padded_slots; }
   int64_t padded_slots = 0;  // K and V are padded to whole tiles by repeating the last row
 };
 
@@ -252,6 +278,17 @@ HWY_INLINE void FillRows(const PageLayout& pages, const AttentionTask& task, int
   for (int64_t i = count; i < padded_count; ++i) out[i] = out[count - 1];
 }
 
+HWY_INLINE void FillScales(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t count,
+                           int64_t padded_count, float* out) {
+  for (int64_t i = 0; i < count;) {
+    const int64_t in_page = (begin + i) % pages.page_tokens;
+    const int64_t run = HWY_MIN(count - i, pages.page_tokens - in_page);
+    std::memcpy(out + i, pages.scale(task.page_table, task.kv_head, begin + i), run * sizeof(float));
+    i += run;
+  }
+  for (int64_t i = count; i < padded_count; ++i) out[i] = out[count - 1];
+}
+
 HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, BlockRows& out) {
   const int64_t begin = block * kBlock;
   out.slots = HWY_MIN(kBlock, task.slots() - begin);
@@ -261,6 +298,10 @@ HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, B
   if (values) {
     FillRows(*task.v, task, begin, out.slots, out.padded_slots, end);
     end += out.padded_slots;
+  }
+  if (task.k->int8) {
+    FillScales(*task.k, task, begin, out.slots, out.padded_slots, out.scales);
+    if (values) FillScales(*task.v, task, begin, out.slots, out.padded_slots, out.scales + out.padded_slots);
   }
   const int64_t next = begin + out.slots;
   const int64_t ahead = block + 1 < task.block_end ? HWY_MIN(kPrefetchSlots, task.slots() - next) : 0;
@@ -316,16 +357,62 @@ HWY_INLINE void PairScores(const AttentionTask& task, int64_t block, const Block
   }
 }
 
+// Whether int8 K and V are multiplied as they are (ops/cpu/int8_attention.h): likewise decided.
+HWY_INLINE bool UsesInt8(const AttentionTask& task) {
+  return kLanes == 16 && task.int8 != nullptr && task.k->int8 && task.k->head_dim % kInt8HeadDimStep == 0 &&
+         task.k->head_dim <= kInt8MostHeadDim;
+}
+
+HWY_INLINE void Int8Scores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  Int8ScoreTask scores;
+  scores.query_bytes = w.padded * static_cast<int64_t>(sizeof(float));
+  scores.head_dim = task.k->head_dim;
+  scores.stride = kBlock;
+  scores.ahead = kPrefetchSlots;
+  for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
+    int64_t i = 0;
+    while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
+    scores.queries = reinterpret_cast<const std::byte*>(w.query + i * w.padded);
+    scores.query_count = w.queries - i;
+    scores.rows = rows.k() + slot;
+    scores.scales = rows.k_scales() + slot;
+    scores.scores = w.scores + i * kBlock + slot;
+    task.int8->scores(scores);
+  }
+}
+
+HWY_INLINE void Int8Values(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  Int8ValueTask values;
+  values.head_dim = task.v->head_dim;
+  values.stride = kBlock;
+  values.rows = rows.v();
+  values.scales = rows.v_scales();
+  values.ahead = kPrefetchSlots;
+  values.sums_stride = w.padded;
+  for (int64_t i = 0; i < w.queries; i += 4) {
+    int64_t seen[4];
+    values.query_count = HWY_MIN(int64_t{4}, w.queries - i);
+    for (int64_t q = 0; q < values.query_count; ++q) seen[q] = SlotsSeen(task, block, i + q);
+    if (seen[values.query_count - 1] == 0) continue;  // rows see the more the later they are
+    values.seen = seen;
+    values.weights = w.scores + i * kBlock;
+    values.sums = w.sums + i * w.padded;
+    task.int8->values(values);
+    values.ahead = 0;
+  }
+}
+
 HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
   if (UsesPairs(task)) return PairScores(task, block, rows, w);
-  const bool widen = w.queries >= kWidenQueries || task.k->head_dim % kChunk != 0;
+  if (UsesInt8(task)) return Int8Scores(task, block, rows, w);
+  const bool widen = w.queries >= kWidenQueries || task.k->int8 || task.k->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
     const std::byte* wide_rows[kScoreSlots];
     if (widen) {
       for (int64_t i = 0; i < kScoreSlots; ++i) {
         float* wide = w.widened + i * w.padded;
         FetchAhead(rows.k()[slot + i + kPrefetchSlots], task.k->row_bytes());
-        Widen(*task.k, rows.k()[slot + i], wide);
+        Widen(*task.k, rows.k()[slot + i], rows.k_scales()[slot + i], wide);
         wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
       }
     }
@@ -392,16 +479,17 @@ HWY_INLINE void ValuesOf(const AttentionTask& task, int64_t block, const std::by
 }
 
 HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  if (UsesInt8(task)) return Int8Values(task, block, rows, w);
   const FloatTag d;
   for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.sums + i);
-  const bool widen = w.queries >= kWidenQueries || task.v->head_dim % kChunk != 0;
+  const bool widen = w.queries >= kWidenQueries || task.v->int8 || task.v->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kValueSlots) {
     const int64_t count = HWY_MIN(kValueSlots, rows.slots - slot);
     const std::byte* const* narrow = rows.v() + slot;
     const std::byte* wide_rows[kValueSlots];
     for (int64_t i = 0; widen && i < count; ++i) {
       FetchAhead(narrow[i + kPrefetchSlots], task.v->row_bytes());
-      Widen(*task.v, narrow[i], w.widened + i * w.padded);
+      Widen(*task.v, narrow[i], rows.v_scales()[slot + i], w.widened + i * w.padded);
       wide_rows[i] = reinterpret_cast<const std::byte*>(w.widened + i * w.padded);
     }
     if (widen) {
@@ -424,6 +512,14 @@ HWY_INLINE void LoadQueries(const AttentionTask& task, const Workspace& w) {
     for (int64_t i = 0; i < w.queries; ++i) {
       const int64_t begin = (i / task.group * task.q_heads + i % task.group) * head_dim;
       std::memcpy(queries + i * head_dim, task.q + 2 * begin, 2 * head_dim);
+    }
+    return;
+  }
+  if (UsesInt8(task)) {
+    for (int64_t i = 0; i < w.queries; ++i) {
+      const int64_t begin = (i / task.group * task.q_heads + i % task.group) * head_dim;
+      task.int8->load_query(task.q + (task.q_bf16 ? 2 : 4) * begin, task.q_bf16, head_dim, task.scale,
+                            reinterpret_cast<std::byte*>(w.query + i * w.padded));
     }
     return;
   }
@@ -576,7 +672,50 @@ void ColumnSums(const ColumnSumTask& column_task, float* scratch) {
   }
 }
 
-AttentionKernels Kernels() { return {ScratchFloats, PartialFloats, Attend, Merge, ColumnSums}; }
+// Elements i .. i + count of a row of fp32 or bf16, zeros behind.
+HWY_INLINE Vec LoadSome(const std::byte* from, bool bf16, int64_t i, int64_t count) {
+  if (bf16) return throughline::ops::HWY_NAMESPACE::load_floats(reinterpret_cast<const uint16_t*>(from) + i, count);
+  return throughline::ops::HWY_NAMESPACE::load_floats(reinterpret_cast<const float*>(from) + i, count);
+}
+
+float QuantizeRow(const std::byte* from, bool bf16, int64_t head_dim, std::byte* to) {
+  const FloatTag d;
+  const hn::Rebind<int8_t, FloatTag> d8;
+  Vec largest = hn::Zero(d), bad = hn::Zero(d);
+  for (int64_t i = 0; i < head_dim; i += kLanes) {
+    const Vec x = LoadSome(from, bf16, i, head_dim - i);
+    largest = hn::Max(largest, hn::Abs(x));
+    bad = hn::Add(bad, hn::Mul(x, hn::Zero(d)));  // NaN for whatever is not finite
+  }
+  const float most = hn::GetLane(hn::MaxOfLanes(d, largest)), wrong = hn::GetLane(hn::SumOfLanes(d, bad));
+  const Vec factor = hn::Set(d, most > 0 ? 127.0f / most : 0.0f);
+  const Vec limit = hn::Set(d, 127.0f);
+  for (int64_t i = 0; i < head_dim; i += kLanes) {
+    const Vec x = hn::Mul(LoadSome(from, bf16, i, head_dim - i), factor);
+    const auto number = hn::DemoteTo(d8, hn::NearestInt(hn::Max(hn::Neg(limit), hn::Min(limit, x))));
+    HWY_ALIGN int8_t out[kLanes];
+    hn::StoreU(number, d8, out);
+    std::memcpy(to + i, out, HWY_MIN(kLanes, head_dim - i));
+  }
+  return most * (1.0f / 127.0f) + wrong;
+}
+
+void DequantizeRow(const std::byte* from, float scale, int64_t head_dim, float* to) {
+  const FloatTag d;
+  const Vec factor = hn::Set(d, scale);
+  int64_t i = 0;
+  for (; i + kChunk <= head_dim; i += kChunk) {
+    Vec first, second;
+    Int8Row::Pair(from, i / kChunk, first, second);
+    hn::StoreU(hn::Mul(first, factor), d, to + i);
+    hn::StoreU(hn::Mul(second, factor), d, to + i + kLanes);
+  }
+  for (; i < head_dim; ++i) to[i] = static_cast<float>(static_cast<int8_t>(from[i])) * scale;
+}
+
+AttentionKernels Kernels() {
+  return {ScratchFloats, PartialFloats, Attend, Merge, ColumnSums, QuantizeRow, DequantizeRow};
+}
 
 }  // namespace throughline::ops::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "ops/cpu/attention_scores.h"
+#include "ops/cpu/int8_attention.h"
 #include "ops/paged_layout.h"
 
 namespace throughline::ops::cpu {
@@ -29,7 +30,9 @@ struct AttentionTask {
   int64_t first_slots = 0;  // slots that the first row sees; each further row sees one more
   int64_t block_begin = 0, block_end = 0;
   float scale = 1;
-  ScoreSlots score_slots = nullptr;  // the machine's, or null
+  ScoreSlots score_slots = nullptr;     // the machine's, or null
+  const Int8Attention* int8 = nullptr;  // likewise
+  bool by_pairs = false;                // to be done by tile_attention()
   // Where to: either partials (one a block and query, for a sequence cut over threads) or the results.
   float* partials = nullptr;
   std::byte* out = nullptr;  // like q
@@ -53,6 +56,10 @@ struct AttentionKernels {
   // Merges the partials of all blocks of a task (from block 0) into its results.
   void (*merge)(const AttentionTask& task, float* scratch);
   void (*column_sums)(const ColumnSumTask& task, float* scratch);
+  // A row for an int8 pool: fp32 or bf16 numbers to int8; returns the scale. What is not finite makes the scale NaN.
+  float (*quantize_row)(const std::byte* from, bool bf16, int64_t head_dim, std::byte* to);
+  // fp32 from a row of an int8 pool.
+  void (*dequantize_row)(const std::byte* from, float scale, int64_t head_dim, float* to);
 };
 
 AttentionKernels attention_kernels();  // the best for this machine

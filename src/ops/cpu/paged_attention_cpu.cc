@@ -6,6 +6,7 @@
 
 #include "ops/cpu/attention_kernels.h"
 #include "ops/cpu/thread_tasks.h"
+#include "ops/cpu/tile_attention.h"
 #include "ops/paged_layout.h"
 #include "ops/parallel.h"
 
@@ -13,6 +14,7 @@ namespace throughline::ops::cpu {
 namespace {
 
 constexpr int64_t kTasksPerThread = 4;  // enough to even out threads that start late or are disturbed
+constexpr int64_t kPairRows = 32;       // of a sequence, from which packing K and V pays
 
 struct Plan {
   std::vector<AttentionTask> tasks;   // in the order they are started
@@ -32,19 +34,28 @@ AttentionTask common_task(const at::Tensor& q, const PageLayout& k, const PageLa
   task.q_heads = q.size(1), task.group = q.size(1) / k.kv_heads;
   task.scale = static_cast<float>(scale);
   task.score_slots = score_slots_bf16();
+  task.int8 = int8_attention();
   return task;
+}
+
+// Whether a sequence's rows go through tile_attention(), whose tasks are not cut: there must be enough of them.
+bool by_pairs(const AttentionTask& task, int64_t rows) {
+  const int64_t tile_rows = std::max<int64_t>(1, kPairTileQueries / task.group);
+  return rows >= kPairRows && task.k->kv_heads * ((rows + tile_rows - 1) / tile_rows) >= 2 * thread_count() &&
+         tile_attention_supported() && tile_attention_fits(task);
 }
 
 // (sequence, KV head, rows) tiles; the longest of a sequence first.
 void add_tiles(const at::Tensor& q, const at::Tensor& out, const PagedBatch& batch, const AttentionProbe* probe,
-               AttentionTask task, std::vector<AttentionTask>& tiles) {
+               NumericMode mode, AttentionTask task, std::vector<AttentionTask>& tiles) {
   const int64_t kv_heads = task.k->kv_heads, row_elements = q.size(1) * q.size(2);
-  const int64_t tile_rows = std::max<int64_t>(1, kTileQueries / task.group);
   std::byte* q_bytes = static_cast<std::byte*>(q.data_ptr());
   std::byte* out_bytes = static_cast<std::byte*>(out.data_ptr());
   for (int32_t s = 0; s < batch.seqs(); ++s) {
     const int64_t begin = batch.row_begin[s], rows = batch.row_begin[s + 1] - begin;
     task.page_table = batch.page_table.data() + int64_t{s} * batch.max_pages;
+    task.by_pairs = mode == NumericMode::kFast && by_pairs(task, rows);
+    const int64_t tile_rows = std::max<int64_t>(1, (task.by_pairs ? kPairTileQueries : kTileQueries) / task.group);
     for (int64_t tile = (rows + tile_rows - 1) / tile_rows - 1; tile >= 0; --tile) {
       for (int64_t head = 0; head < kv_heads; ++head) {
         const int64_t row = begin + tile * tile_rows, length = batch.lengths[s * kv_heads + head];
@@ -76,7 +87,7 @@ void cut(const std::vector<AttentionTask>& tiles, const AttentionKernels& kernel
   const int64_t share = std::max<int64_t>(1, total / (threads * kTasksPerThread));
   const int64_t partial_floats = kernels.partial_floats(tiles.front().k->head_dim);
   const auto pieces_of = [&](const AttentionTask& tile) {
-    return threads == 1 ? 1 : std::min(blocks_of(tile), (cost_of(tile) + share / 2) / share);
+    return threads == 1 || tile.by_pairs ? 1 : std::min(blocks_of(tile), (cost_of(tile) + share / 2) / share);
   };
   int64_t floats = 0;
   for (const AttentionTask& tile : tiles) {
@@ -102,13 +113,19 @@ void cut(const std::vector<AttentionTask>& tiles, const AttentionKernels& kernel
 
 float* thread_scratch(const AttentionKernels& kernels, const AttentionTask& task) {
   static thread_local FloatBuffer scratch;
-  return scratch.at_least(kernels.scratch_floats(task.queries(), task.k->head_dim));
+  return scratch.at_least(task.by_pairs ? tile_attention_scratch_floats(task.queries(), task.k->head_dim)
+                                        : kernels.scratch_floats(task.queries(), task.k->head_dim));
+}
+
+void attend(const AttentionKernels& kernels, const AttentionTask& task) {
+  float* scratch = thread_scratch(kernels, task);
+  task.by_pairs ? tile_attention(task, scratch) : kernels.attend(task, scratch);
 }
 
 }  // namespace
 
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe) {
+                           AttentionProbe* probe, NumericMode mode) {
   at::Tensor out = at::empty_like(q);
   if (out.numel() == 0) return out;
   static thread_local FloatBuffer partials;
@@ -119,11 +136,10 @@ at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBa
   plan.merges.clear();
   const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
   const AttentionKernels kernels = attention_kernels();
-  add_tiles(q, out, batch, probe, common_task(q, k, v, scale), tiles);
+  add_tiles(q, out, batch, probe, mode, common_task(q, k, v, scale), tiles);
   cut(tiles, kernels, partials, plan);
   const Plan& work = plan;  // the caller's, also on other threads
-  run_tasks(static_cast<int64_t>(work.tasks.size()),
-            [&](int64_t i) { kernels.attend(work.tasks[i], thread_scratch(kernels, work.tasks[i])); });
+  run_tasks(static_cast<int64_t>(work.tasks.size()), [&](int64_t i) { attend(kernels, work.tasks[i]); });
   run_tasks(static_cast<int64_t>(work.merges.size()),
             [&](int64_t i) { kernels.merge(work.merges[i], thread_scratch(kernels, work.merges[i])); });
   return out;
@@ -145,7 +161,7 @@ void paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, con
   probe.lse = lse.narrow(0, batch.row_begin[seq], rows);
   const at::Tensor q_rows = q.narrow(0, batch.row_begin[seq], rows);
   std::vector<AttentionTask> tiles;
-  add_tiles(q_rows, q_rows, one, &probe, common_task(q, k, v, scale), tiles);
+  add_tiles(q_rows, q_rows, one, &probe, NumericMode::kExact, common_task(q, k, v, scale), tiles);
   std::reverse(tiles.begin(), tiles.end());  // a slot adds rows in their order
   // A task owns its slots: one KV head, one block, all tiles.
   const int64_t longest = *std::max_element(one.lengths.begin(), one.lengths.end());

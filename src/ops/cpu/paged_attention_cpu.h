@@ -1,5 +1,5 @@
 // Paged attention on the CPU: cuts a batch into tasks, runs them on ATen's threads, merges what was cut. Internal to
-// ops; arguments are checked by the caller. Results do not depend on the cuts.
+// ops; arguments are checked by the caller. Results do not depend on the cuts (in fast mode rounding may).
 #pragma once
 
 #include "ops/paged_attention.h"
@@ -7,7 +7,7 @@
 namespace throughline::ops::cpu {
 
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe);
+                           AttentionProbe* probe, NumericMode mode);
 
 // Adds to sums [kv_heads, >= length], rows contiguous.
 void paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv, const PagedBatch& batch,

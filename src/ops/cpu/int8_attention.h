@@ -1,0 +1,49 @@
+// Decode attention straight from int8 K and V by the AVX-512 VNNI instruction, where the machine has it. Internal to
+// ops/cpu; attention_kernels-inl.h calls it block by block, and widens rows to fp32 itself where this is null.
+//
+// Queries, and softmax weights times the scales of V, are rounded to 16 bits (relative to the largest of the query or
+// of the block) and multiplied as two bytes: sums of products are whole numbers and exact, so they do not depend on how
+// queries are grouped. head_dim is a multiple of 64 up to 256. No torch here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace throughline::ops::cpu {
+
+constexpr int64_t kInt8HeadDimStep = 64, kInt8MostHeadDim = 256;
+
+struct Int8ScoreTask {
+  const std::byte* queries = nullptr;  // as load_query() leaves them, query_bytes apart
+  int64_t query_count = 0, query_bytes = 0;
+  int64_t head_dim = 0;
+  const std::byte* const* rows = nullptr;  // 16 keys
+  const float* scales = nullptr;           // of these
+  int64_t ahead = 0;                       // rows to fetch into L2 meanwhile: rows[ahead ...]
+  float* scores = nullptr;                 // of query 0: 16; the next query's `stride` further
+  int64_t stride = 0;
+};
+
+struct Int8ValueTask {
+  int64_t query_count = 0;  // 1 to 4
+  int64_t head_dim = 0;
+  const float* weights = nullptr;  // of query 0; the next query's `stride` further
+  int64_t stride = 0;
+  const int64_t* seen = nullptr;           // slots whose weights count, a query
+  const std::byte* const* rows = nullptr;  // values; readable up to the largest `seen` rounded up to 16
+  const float* scales = nullptr;           // of these
+  int64_t ahead = 0;                       // as above; 0: none
+  float* sums = nullptr;                   // [query_count, head_dim], written; rows `sums_stride` apart
+  int64_t sums_stride = 0;
+};
+
+struct Int8Attention {
+  // One query, times `scale`, into 2 * head_dim + 8 bytes.
+  void (*load_query)(const std::byte* query, bool bf16, int64_t head_dim, float scale, std::byte* out);
+  void (*scores)(const Int8ScoreTask& task);
+  void (*values)(const Int8ValueTask& task);
+};
+
+const Int8Attention* int8_attention();  // null where the machine lacks the instruction
+
+}  // namespace throughline::ops::cpu
