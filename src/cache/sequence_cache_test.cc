@@ -437,19 +437,21 @@ TEST(SequenceCache, MixedBatchIsLikeEachAlone) {
 }
 
 // Rows that are never committed (rejected drafts) leave no trace: outputs, events and sets are those of feeding one by
-// one, whatever else was appended behind.
+// one, whatever else was appended behind. Forced tokens in between bring events that were not foreseen.
 TEST(SequenceCache, UncommittedRowsLeaveNothing) {
-  for (const std::string& spec : small_policies()) {
+  const std::vector<std::string> specs = small_policies();
+  int64_t events = 0;
+  for (uint64_t seed = 0; seed < 30 * specs.size(); ++seed) {
+    const std::string& spec = specs[seed % specs.size()];
     const auto policy = policy_of(spec);
-    if (policy && (policy->needs().step_attention || policy->needs().attention_sums)) continue;
+    if (policy->needs().step_attention || policy->needs().attention_sums) continue;
     Shape shape = shapes()[1];
     auto pools = std::make_pair(make_pool(shape), make_pool(shape));
     Subject plain(shape, pools.first.get(), policy.get()), drafting(shape, pools.second.get(), policy.get());
     plain.prefill();
     drafting.prefill();
-    CounterStream stream(5, 0, RngPurpose::kTest);
-    int64_t events = 0;
-    while (plain.cache.decoded() < 120) {
+    CounterStream stream(seed, 0, RngPurpose::kTest);
+    while (plain.cache.decoded() < 30) {
       SequenceCache& cache = drafting.cache;
       const int64_t rows = cache.rows_to_event(stream.integer(1, 1 + kMaxUncommittedRows));
       const int64_t accepted = stream.integer(1, rows);
@@ -477,11 +479,16 @@ TEST(SequenceCache, UncommittedRowsLeaveNothing) {
         events += fired ? 1 : 0;
       }
       cache.release_uncommitted();
+      if (stream.integer(0, 1) == 0) {
+        const std::vector<TokenKind> forced(stream.integer(1, 9), TokenKind::kForced);
+        plain.feed(forced);
+        drafting.feed(forced);
+      }
       ASSERT_EQ(pools.second->used_pages(), pools.first->used_pages());
     }
     expect_same_cache(plain, drafting);
-    EXPECT_TRUE(events > 0 || !policy) << spec;
   }
+  EXPECT_GT(events, 300);
 }
 
 // ---- invariants under random histories ----

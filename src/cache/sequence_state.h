@@ -58,7 +58,8 @@ struct SequenceCache::State {
   int64_t layers() const { return pool->shape().layers; }
   int64_t kv_heads() const { return pool->shape().kv_heads; }
   int64_t page_tokens() const { return pool->shape().page_tokens; }
-  // The window, and room for rows that may not be committed: they must not overwrite what an event before them reads.
+  // The window, and room for rows that may not be committed: they must not overwrite what an event before them reads
+  // (one that forced tokens brought forward).
   int64_t ring_rows() const { return needs.query_window + kMaxUncommittedRows; }
   bool shared(int64_t page_index) const { return pool->owners(pages[page_index]) > 1; }
   EventClock clock() const;
