@@ -34,7 +34,7 @@ int64_t LookupIndex::suffix_match(int64_t end) const {
 void LookupIndex::look_up_and_remember(bool look_up) {
   const int64_t most = std::min(most_, total_);
   const uint64_t slots = endings_.size() - 1;
-  uint64_t hash = 0;
+  uint64_t hash = 0x2545f4914f6cdd1dULL;  // not 0: all n-grams of id 0 would share a slot
   std::array<uint32_t*, kLongestNgram + 1> slot = {};
   for (int64_t n = 1; n <= most; ++n) {
     hash = (hash ^ static_cast<uint32_t>(at(total_ - n))) * 0x9e3779b97f4a7c15ULL;
