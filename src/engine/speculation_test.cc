@@ -202,6 +202,7 @@ TEST(SpeculationProperty, AsWithout) {
       for (int32_t id = 5; id < 8; ++id) request.sampling.logit_bias[id] = bias;
       requests.push_back(std::move(request));
     }
+    const bool int8_kv = *rc::gen::inRange(0, 4) == 0;
     SpeculationOptions options = drafts_of(*rc::gen::inRange(1, 17));
     options.adaptive = *rc::gen::arbitrary<bool>();
     options.prompt_lookup_min = *rc::gen::inRange(1, 4);
@@ -213,9 +214,10 @@ TEST(SpeculationProperty, AsWithout) {
                       .turn_tokens = *rc::gen::element(20, 1024),
                       .page_tokens = 16,
                       .exact = true,
+                      .int8_kv = int8_kv,
                       .speculation = options});
     const auto have = run_all(*tight, requests);
-    const auto plain = model.engine({.exact = true, .speculation = drafts_of(0)});
+    const auto plain = model.engine({.exact = true, .int8_kv = int8_kv, .speculation = drafts_of(0)});
     const auto want = run_all(*plain, requests);
     for (size_t i = 0; i < requests.size(); ++i) {
       if (have[i].trace.finish == FinishDetail::kKvMemory) continue;
