@@ -28,6 +28,7 @@ enum class BenchKind { kDecode, kPrefill };
 
 struct BenchOptions {
   std::string model, dtype, kv_dtype, weights, device = "cpu", json, kv = "full";
+  bool mmap = true;
   int threads = 0;
   std::vector<int64_t> depths = {512, 8192};
   std::vector<int64_t> batches = {1};
@@ -112,7 +113,8 @@ Result<int> run_bench(BenchKind kind, const BenchOptions& options) {
   at::set_num_threads(options.threads > 0 ? options.threads
                                           : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
   TL_TRY(const std::vector<std::string> specs, split_specs(options.kv));
-  TL_TRY(const auto decoder, Decoder::load(options.model, {.dtype = options.dtype, .weights = options.weights}));
+  TL_TRY(const auto decoder,
+         Decoder::load(options.model, {.dtype = options.dtype, .weights = options.weights, .mmap = options.mmap}));
   std::optional<LineWriter> json;
   if (!options.json.empty()) {
     TL_TRY(auto writer, LineWriter::append(options.json));
@@ -156,6 +158,7 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
       ->check(CLI::IsMember({"int8", "int4"}));
   command->add_option("--kv-dtype", options->kv_dtype, "int8: K and V in 8 bits (default: as --dtype)")
       ->check(CLI::IsMember({"int8"}));
+  command->add_flag("!--no-mmap", options->mmap, "copy the weights into huge pages first");
   command->add_option("--device", options->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();

@@ -30,6 +30,7 @@ struct CompareOptions {
   std::string model, peers, output = "bench-compare";
   std::vector<std::string> only, weights = {"checkpoint"};
   std::string kv = "full";
+  bool mmap = true, int8_kv = false;
   std::vector<int64_t> depths = {512, 8192}, batches = {1}, prefill;
   CompareSettings settings;
 };
@@ -80,6 +81,15 @@ Result<std::vector<BenchEngine>> own_engines(const CompareOptions& options) {
         engine.name += ", " + weights;
         engine.flags += " --weights " + weights;
         engine.command.insert(engine.command.end(), {"--weights", weights});
+      }
+      if (!options.mmap) {
+        engine.flags += " --no-mmap";
+        engine.command.push_back("--no-mmap");
+      }
+      if (options.int8_kv) {
+        engine.name += ", kv int8";
+        engine.flags += " --kv-dtype int8";
+        engine.command.push_back("--int8-kv");
       }
       out.push_back(std::move(engine));
     }
@@ -187,6 +197,8 @@ void add_worker(CLI::App& bench, int* exit_status) {
   command->add_option("--dtype", options->dtype);
   command->add_option("--weights", options->weights);
   command->add_option("--kv", options->kv);
+  command->add_flag("!--no-mmap", options->mmap);
+  command->add_flag("--int8-kv", options->int8_kv);
   command->callback([options, exit_status] {
     const Status status = bench_worker(*options);
     *exit_status = status.ok() ? 0 : 1;
@@ -210,6 +222,8 @@ void add_bench_compare(CLI::App& bench, int* exit_status) {
       ->delimiter(',')
       ->check(CLI::IsMember({"checkpoint", "int8", "int4"}))
       ->capture_default_str();
+  command->add_flag("!--no-mmap", options->mmap, "ours: copy the weights into huge pages");
+  command->add_flag("--int8-kv", options->int8_kv, "ours: K and V in 8 bits");
   command->add_option("--depth", options->depths, "decode: tokens in the context")
       ->delimiter(',')
       ->check(positive)

@@ -32,11 +32,13 @@ Status measure(const BenchWorkerOptions& options) {
       return Error{"must be a whole number of at least 1", std::string("standard input: ") + field, ""};
   }
   at::set_num_threads(order["threads"].get<int>());
-  TL_TRY(const auto decoder, Decoder::load(options.model, {.dtype = options.dtype, .weights = options.weights}));
+  TL_TRY(const auto decoder,
+         Decoder::load(options.model, {.dtype = options.dtype, .weights = options.weights, .mmap = options.mmap}));
   const BenchCase bench_case{options.kv, order["batch"], order["depth"]};
   BenchSettings settings;
   settings.tokens = order["tokens"];
   settings.repeat = order["repeat"];
+  settings.int8_kv = options.int8_kv;
   settings.bandwidth_mib = 0;  // the conductor measures it
   const auto await = [](const std::string& wanted) -> Status {
     TL_TRY(const std::string word, heard());

@@ -19,6 +19,7 @@ namespace throughline {
 
 struct BenchWorkerOptions {
   std::string model, dtype, weights, kv = "full";
+  bool mmap = true, int8_kv = false;
 };
 
 // Serves one case and returns; every error has also been said in the protocol.

@@ -18,6 +18,9 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--weights", weights,
                  "int8 or int4: quantize the matrices while loading (default: as the files hold them)")
       ->check(CLI::IsMember({"int8", "int4"}));
+  app.add_flag("!--no-mmap", mmap,
+               "copy the weights into huge pages of memory: decodes faster, starts later, shares nothing with other "
+               "processes");
   app.add_option("--device", device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
   app.add_option("--threads", threads, "threads (0: all cores)")->check(CLI::Range(0, 1024))->capture_default_str();
   app.add_option("--kv-memory", kv_memory, "bytes for K and V, e.g. 4G (default: half of the free memory)");
@@ -62,7 +65,8 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   engine.speculation.prompt_lookup_max = options.prompt_lookup_max;
   TL_TRY_STATUS(check_speculation(engine.speculation, "--speculate"));  // before the model is loaded
   engine.int8_kv = options.kv_dtype == "int8";
-  return LoadedModel::load(options.model, {.dtype = options.dtype, .weights = options.weights}, engine);
+  return LoadedModel::load(options.model, {.dtype = options.dtype, .weights = options.weights, .mmap = options.mmap},
+                           engine);
 }
 
 Result<Request> request_of(const LoadedModel& model, const RequestLine& line, const RequestFields& fields,

@@ -15,6 +15,7 @@ struct ModelOptions {
   std::string dtype;     // fp32 | bf16; empty: the checkpoint's
   std::string kv_dtype;  // int8; empty: as dtype
   std::string weights;   // int8 | int4; empty: as the files hold them
+  bool mmap = true;
   std::string device = "cpu";
   int threads = 0;        // 0: all cores
   std::string kv_memory;  // "4G"; empty: half of the free memory

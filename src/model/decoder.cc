@@ -39,6 +39,8 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const std::string& model_dir, con
   TL_TRY(const at::ScalarType dtype, compute_dtype(options.dtype, checkpoint_dtype(config, checkpoint)));
   TL_TRY(const ops::WeightFormat format, wanted_format(options.weights, config, model_dir));
   WeightReader reader(std::move(checkpoint), dtype, options.device);
+  // What is quantized now lies in huge pages of its own.
+  if (!options.mmap && (format == ops::WeightFormat::kPlain || !config.weights.empty())) reader.copy_to_huge_pages();
   auto decoder = std::unique_ptr<Decoder>(new Decoder());
   decoder->config_ = config;
   decoder->rope_ = rope_frequencies(config);

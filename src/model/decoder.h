@@ -40,6 +40,8 @@ class Decoder {
     // int8, int4: matrices (embedding and head included) quantized while loading; empty: as the files hold them.
     // Such a model can sample but not train.
     std::string weights;
+    // False: weights are copied into huge pages (ops/huge_pages.h), not used from the mapped files.
+    bool mmap = true;
     at::Device device = at::kCPU;
   };
   static Result<std::unique_ptr<Decoder>> load(const std::string& model_dir, const LoadOptions& options);

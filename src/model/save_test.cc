@@ -89,6 +89,14 @@ TEST(Load, UnalignedBytesAreCopied) {
   expect_same_parameters(*loaded(golden_model("qwen3")), *loaded(folder.path()));
 }
 
+TEST(Load, CopiesInHugePagesAreTheSameBits) {
+  for (const char* name : {"qwen3", "qwen25-fp16-sharded", "qwen2-untied-bf16"}) {
+    auto copied = Decoder::load(golden_model(name), {.mmap = false});
+    ASSERT_TRUE(copied.ok()) << copied.error().line();
+    expect_same_parameters(*loaded(golden_model(name)), **copied);
+  }
+}
+
 SynthOptions tiny(const TestFolder& folder, const std::string& name) {
   SynthOptions options;
   options.shape = golden_model("qwen3") + "/config.json";

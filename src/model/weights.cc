@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "model/layer_tensors.h"
+#include "ops/huge_pages.h"
 
 namespace throughline {
 namespace {
@@ -78,6 +79,7 @@ at::Tensor WeightReader::take(const std::string& name, const std::vector<int64_t
   if (error_) return {};
   at::Tensor tensor = is_aligned(*view) ? map_tensor(*view, *type) : copy_tensor(*view, *type);
   if (*type != dtype_) tensor = tensor.to(dtype_);
+  if (huge_pages_) tensor = ops::copy_to_huge_pages(tensor);
   return device_.is_cpu() ? tensor : tensor.to(device_);
 }
 
@@ -90,7 +92,8 @@ at::Tensor WeightReader::take_as(const std::string& name, TensorDtype dtype, con
   }
   if (error_) return {};
   const at::ScalarType type = dtype == TensorDtype::kU8 ? at::kByte : *float_type(dtype);
-  return is_aligned(*view) ? map_tensor(*view, type) : copy_tensor(*view, type);
+  at::Tensor tensor = is_aligned(*view) ? map_tensor(*view, type) : copy_tensor(*view, type);
+  return huge_pages_ ? ops::copy_to_huge_pages(tensor) : tensor;
 }
 
 Status WeightReader::finish() const {

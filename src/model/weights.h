@@ -25,6 +25,8 @@ class WeightReader {
   at::Tensor take(const std::string& name, const std::vector<int64_t>& shape);
   // A tensor of exactly this dtype (U8, F32 or BF16), not converted.
   at::Tensor take_as(const std::string& name, TensorDtype dtype, const std::vector<int64_t>& shape);
+  // From now on tensors are copied there (ops/huge_pages.h) instead of used in place.
+  void copy_to_huge_pages() { huge_pages_ = true; }
   // Marks a tensor as known but not needed (a tied head, old rotary buffers).
   void ignore(const std::string& name) { taken_.insert(name); }
   // The first fault, or a tensor in the file that nobody took.
@@ -36,6 +38,7 @@ class WeightReader {
   Checkpoint checkpoint_;
   at::ScalarType dtype_;
   at::Device device_;
+  bool huge_pages_ = false;
   std::unordered_set<std::string> taken_;
   std::optional<Error> error_;
 };

@@ -1,14 +1,12 @@
 #include "ops/quantized_weight.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "base/result.h"
 #include "ops/autograd.h"
+#include "ops/huge_pages.h"
 #include "ops/cpu/quantized_gemm.h"
 #include "ops/parallel.h"
 #include "ops/row_kernels.h"
@@ -30,50 +28,6 @@ struct PanelSize {
         scales(format == WeightFormat::kInt4 ? padded_depth(in) / kQuantGroup * kPanelRows : kPanelRows) {}
 };
 
-// Memory of huge pages, handed out from front to back. Matrices are often smaller than a huge page, so those that are
-// quantized one after the other share it: with small pages a core reads half as fast (17 of 31 GB/s; int4 decoding was
-// 1.14 to 1.27 times as fast with only the matrices of 2 MiB and more on huge ones).
-class Chunk {
- public:
-  explicit Chunk(size_t bytes) : bytes_(bytes) {
-    void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    TL_CHECK(memory != MAP_FAILED, "out of memory");
-    madvise(memory, bytes_, MADV_HUGEPAGE);
-    begin_ = static_cast<std::byte*>(memory);
-  }
-  ~Chunk() { munmap(begin_, bytes_); }
-  Chunk(const Chunk&) = delete;
-  Chunk& operator=(const Chunk&) = delete;
-
-  void* take(size_t bytes) {  // null: too little is left
-    const size_t from = (used_ + 63) / 64 * 64;
-    if (from + bytes > bytes_) return nullptr;
-    used_ = from + bytes;
-    return begin_ + from;
-  }
-
- private:
-  size_t bytes_, used_ = 0;
-  std::byte* begin_ = nullptr;
-};
-
-// Undefined contents. The chunk lives as long as the tensors in it.
-at::Tensor weight_memory(const std::vector<int64_t>& sizes, at::ScalarType type) {
-  constexpr size_t kChunkBytes = size_t{64} << 20, kHugePage = size_t{2} << 20;
-  static thread_local std::weak_ptr<Chunk> newest;
-  size_t bytes = at::elementSize(type);
-  for (const int64_t size : sizes) bytes *= static_cast<size_t>(size);
-  std::shared_ptr<Chunk> chunk = newest.lock();
-  void* memory = chunk != nullptr ? chunk->take(bytes) : nullptr;
-  if (memory == nullptr) {
-    chunk = std::make_shared<Chunk>(std::max(kChunkBytes, (bytes + kHugePage - 1) / kHugePage * kHugePage));
-    memory = chunk->take(bytes);
-    newest = chunk;
-  }
-  return at::from_blob(
-      memory, sizes, [chunk](void*) {}, at::TensorOptions().dtype(type));
-}
-
 }  // namespace
 
 QuantizedShape quantized_shape(WeightFormat format, int64_t out, int64_t in) {
@@ -89,8 +43,8 @@ QuantizedWeight quantize_weight(const at::Tensor& weight, WeightFormat format) {
   const int64_t out = weight.size(0), in = weight.size(1);
   const QuantizedShape shape = quantized_shape(format, out, in);
   const PanelSize size(format, in);
-  QuantizedWeight q{weight_memory(shape.values, at::kByte),
-                    weight_memory(shape.scales, format == WeightFormat::kInt8 ? at::kFloat : at::kBFloat16)};
+  QuantizedWeight q{empty_in_huge_pages(shape.values, at::kByte),
+                    empty_in_huge_pages(shape.scales, format == WeightFormat::kInt8 ? at::kFloat : at::kBFloat16)};
   auto* values = q.values.mutable_data_ptr<uint8_t>();
   run_tasks(panels_of(out), [&](int64_t p) {
     static thread_local std::vector<float> wide;
