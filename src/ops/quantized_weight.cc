@@ -6,8 +6,8 @@
 
 #include "base/result.h"
 #include "ops/autograd.h"
-#include "ops/huge_pages.h"
 #include "ops/cpu/quantized_gemm.h"
+#include "ops/huge_pages.h"
 #include "ops/parallel.h"
 #include "ops/row_kernels.h"
 
