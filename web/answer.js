@@ -122,8 +122,8 @@ function spread(segments, from, to) {
   let at = from;
   for (const segment of segments) {
     letters += segment.text.length;
-    segment.from = at;
-    segment.to = at = from + Math.round(((to - from) * letters) / total);
+    segment.from = at; // before `to` also where little text is left: what is said by then belongs to it
+    segment.to = at = letters < total ? Math.min(from + Math.round(((to - from) * letters) / total), Math.max(from, to - 1)) : to;
   }
 }
 
@@ -158,6 +158,10 @@ function cutHead(answer, text, token) {
     if (part.length >= rest.length) {
       if (part.length > rest.length) split(segments, i, rest.length, token);
       spread(segments.slice(0, i + 1), 0, token);
+      for (const later of segments.slice(i + 1)) {
+        later.from = Math.max(later.from, token);
+        later.to = Math.max(later.to, later.from);
+      }
       return;
     }
     rest = rest.slice(part.length);

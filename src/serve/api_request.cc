@@ -355,6 +355,16 @@ class BodyReader {
   // Content as templates expect it: one string. Text parts are joined; other parts are refused by name.
   Result<Json> message_of(const Json& message, const std::string& place) const {
     Json out = message;
+    for (const char* name : {"name", "tool_call_id", "reasoning", "reasoning_content"}) {
+      const auto text = message.find(name);
+      if (text != message.end() && !text->is_null() && !text->is_string())
+        return read_.wrong(place + "." + name, "a string");
+    }
+    if (const auto calls = message.find("tool_calls"); calls != message.end() && !calls->is_null()) {
+      const bool objects = calls->is_array() &&
+                           std::all_of(calls->begin(), calls->end(), [](const Json& call) { return call.is_object(); });
+      if (!objects) return read_.wrong(place + ".tool_calls", "a list of objects");
+    }
     const auto content = message.find("content");
     if (content == message.end() || content->is_null()) {
       if (message["role"] != "assistant")

@@ -105,7 +105,8 @@ bool CompletionReply::pull(std::string& out) {
   std::stable_sort(letters.begin(), letters.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
   for (size_t i = 0; i < letters.size(); ++i) {
     take(letters[i], &out);
-    if (i + 1 == letters.size() || letters[i + 1].index != letters[i].index)
+    // Who follows chunks is told token by token: marks lie between tokens.
+    if (job_.api.extras.chunks || i + 1 == letters.size() || letters[i + 1].index != letters[i].index)
       flush(*samples_[static_cast<size_t>(letters[i].index)], &out);
   }
   if (finished_ < samples_.size()) return false;
@@ -163,10 +164,16 @@ void CompletionReply::tell_event(Sample& sample, Json event, std::string* out) {
   Json chunk = frame(true);
   chunk["choices"] = Json::array({choice_chunk(sample, chat() ? Json::object() : Json(""))});
   chunk["throughline"] = {{"index", sample.index}};
-  if (job_.api.extras.progress)
-    chunk["throughline"]["progress"] = progress_json(job_.stream->views()[static_cast<size_t>(sample.index)]);
+  if (job_.api.extras.progress) chunk["throughline"]["progress"] = progress_of(sample);
   chunk["throughline"]["events"] = Json::array({std::move(event)});
   send(std::move(chunk), *out);
+}
+
+// As it was when the newest token told was sampled.
+Json CompletionReply::progress_of(const Sample& sample) const {
+  SampleView view = job_.stream->views()[static_cast<size_t>(sample.index)];
+  view.tokens = sample.tokens;
+  return progress_json(view);
 }
 
 void CompletionReply::flush(Sample& sample, std::string* out) {
@@ -211,7 +218,7 @@ void CompletionReply::send_piece(Sample& sample, Piece& piece, std::string& out)
   const SampleView view = api.extras.progress || api.continuous_usage
                               ? job_.stream->views()[static_cast<size_t>(sample.index)]
                               : SampleView();
-  if (api.extras.progress) chunk["throughline"] = {{"index", sample.index}, {"progress", progress_json(view)}};
+  if (api.extras.progress) chunk["throughline"] = {{"index", sample.index}, {"progress", progress_of(sample)}};
   if (api.continuous_usage) {
     Usage now = usage_;
     now.completion += view.tokens;

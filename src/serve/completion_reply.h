@@ -64,6 +64,7 @@ class CompletionReply : public Reply {
   void begin_stream(std::string& out);
   void take(Letter& letter, std::string* out);
   void flush(Sample& sample, std::string* out);
+  Json progress_of(const Sample& sample) const;
   void send_piece(Sample& sample, Piece& piece, std::string& out);
   void add_calls(Sample& sample, std::vector<ToolCall> calls, Json& delta) const;
   std::string reason_of(const Sample& sample) const;

@@ -34,6 +34,9 @@ Result<Json> Service::tokens_of(const HttpRequest& request) const {
   if (!model_->tokenizer) return Error{"the model directory has no tokenizer", kRequestWhere, ""};
   const TypedValues read(kRequestWhere);
   std::vector<int32_t> ids;
+  for (const char* name : {"prompt", "content"}) {  // also where another one counts
+    if (body.contains(name) && !body[name].is_null()) TL_TRY_STATUS(read.text(name, body[name]));
+  }
   if (body.contains("messages")) {
     TL_TRY(const ApiRequest api, chat_of(body));
     TL_TRY(const ModelPrompt prompt, prompt_of_chat(api));

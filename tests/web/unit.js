@@ -234,6 +234,19 @@ await test('answer: coarse pieces are put right at exact places', () => {
   same(runs(answer, true, false).map(({ chunk, marked, text }) => [chunk, marked, text]), [[0, 'head', 'ab'], [0, '', 'cde'], [0, 'carried', 'fgh'], [1, 'carried', 'ijklm']]);
 });
 
+await test('answer: what follows the head, and a short last piece of the tail, stay on their side', () => {
+  const answer = newAnswer({}, 0);
+  const send = (text, tokens, ...events) => apply(answer, { id: 'x', choices: [{ index: 0, delta: text ? { content: text } : {}, finish_reason: null }],
+    throughline: { index: 0, progress: { chunk: 0, tokens, reasoning_tokens: 0, kv_tokens: 9, context_tokens: 9 }, events } }, tokens);
+  send('abcd', 2);
+  send('e', 3);
+  send('fghijklmnopqrstuvwx', 11);
+  send('y', 12);
+  send('', 12, { type: 'chunk', chunk: 1, at_token: 12, prompt_tokens: 16, query_tokens: 4, head_tokens: 4, carried_tokens: 7,
+    head_text: 'abcd', carried_text: 'fghijklmnopqrstuvwxy' });
+  same(runs(answer, false, false).map(({ marked, text }) => [marked, text]), [['head', 'abcd'], ['', 'e'], ['carried', 'fghijklmnopqrstuvwxy']]);
+});
+
 await test('answer: a tail that reaches back over a chunk is cut where its text begins', () => {
   const answer = newAnswer({}, 0);
   const send = (text, tokens, ...events) => apply(answer, { id: 'x', choices: [{ index: 0, delta: text ? { content: text } : {}, finish_reason: null }],
