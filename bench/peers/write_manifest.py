@@ -7,13 +7,13 @@ shape, llama = sys.argv[1:3]
 
 def openvino(weights, kv, evict=None):
     flags = f"INFERENCE_PRECISION_HINT bf16, KV_CACHE_PRECISION {kv}, weights {weights}" + (f", CacheEvictionConfig {evict}" if evict else "")
-    name = f"openvino {weights}, kv {kv}" + (f", evict {evict}" if evict else "")
+    name = f"openvino {weights} kv-{kv}" + (f" evict-{evict}" if evict else "")
     command = ["ov/bin/python", f"{here}/openvino_peer.py", shape, weights, kv] + ([str(evict)] if evict else [])
     return dict(name=name, flags=flags, command=command)
 
 
 def llama_cpp(weights, weight_bytes, flash):
-    return dict(name=f"llama.cpp {weights}" + ("" if flash else ", -fa off"), flags=f"GGUF {weights}, kv f16, -fa {'on' if flash else 'off'}, -march=native",
+    return dict(name=f"llama.cpp {weights}" + ("" if flash else " no-fa"), flags=f"GGUF {weights}, kv f16, -fa {'on' if flash else 'off'}, -march=native",
                 command=["./llama_peer", os.path.expanduser(f"{os.environ['PEERS']}/models/{shape}-{weights}.gguf"), str(weight_bytes), f"llama-cpp-python {llama}",
                          "f16", str(int(flash))])
 
