@@ -85,6 +85,15 @@ HWY_INLINE void FillScales(const PageLayout& pages, const AttentionTask& task, i
   for (int64_t i = count; i < padded_count; ++i) out[i] = out[count - 1];
 }
 
+// Scales lie behind a page's rows, off the way of the rows' prefetching.
+HWY_INLINE void FetchScales(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t end) {
+  while (begin < end) {
+    const int64_t run = HWY_MIN(end - begin, pages.page_tokens - begin % pages.page_tokens);
+    FetchAhead(pages.scale(task.page_table, task.kv_head, begin), run * static_cast<int64_t>(sizeof(float)));
+    begin += run;
+  }
+}
+
 HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, BlockRows& out) {
   const int64_t begin = block * kBlock;
   out.slots = HWY_MIN(kBlock, task.slots() - begin);
@@ -100,6 +109,10 @@ HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, B
     if (values) FillScales(*task.v, task, begin, out.slots, out.padded_slots, out.scales + out.padded_slots);
   }
   const int64_t next = begin + out.slots;
+  if (task.k->int8 && block + 1 < task.block_end) {
+    FetchScales(*task.k, task, next, HWY_MIN(next + kBlock, task.slots()));
+    if (values) FetchScales(*task.v, task, next, HWY_MIN(next + kBlock, task.slots()));
+  }
   const int64_t ahead = block + 1 < task.block_end ? HWY_MIN(kPrefetchSlots, task.slots() - next) : 0;
   if (ahead > 0) FillRows(*task.k, task, next, ahead, kPrefetchSlots, end);
   for (int64_t i = ahead > 0 ? kPrefetchSlots : 0; i < kPrefetchSlots; ++i) end[i] = end[-1];
