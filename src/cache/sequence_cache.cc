@@ -3,6 +3,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "cache/sequence_state.h"
@@ -87,17 +88,30 @@ at::Tensor SequenceCache::State::sums_for(int64_t layer, int64_t length) {
   return sums;
 }
 
+void SequenceCache::State::prepare_ring(const std::vector<TokenKind>& kinds) {
+  if (needs.query_window == 0 || book.ring.defined()) return;
+  if (std::count(kinds.begin(), kinds.end(), TokenKind::kSampled) > 0)
+    book.ring = at::zeros({layers(), ring_rows(), q_heads, pool->shape().head_dim}, at::kFloat);
+}
+
 void SequenceCache::State::keep_queries(int64_t layer, const at::Tensor& q, const std::vector<TokenKind>& kinds) {
+  if (needs.query_window == 0 || std::count(kinds.begin(), kinds.end(), TokenKind::kSampled) == 0) return;
+  const at::Tensor rows = q.to(at::kFloat).contiguous();
+  keep_queries(layer, rows.const_data_ptr<float>(), kinds);
+}
+
+void SequenceCache::State::keep_queries(int64_t layer, const float* q, const std::vector<TokenKind>& kinds) {
   if (needs.query_window == 0) return;
   const int64_t sampled = std::count(kinds.begin(), kinds.end(), TokenKind::kSampled);
-  if (sampled == 0) return;
-  if (!book.ring.defined()) book.ring = at::zeros({layers(), ring_rows(), q_heads, pool->shape().head_dim}, at::kFloat);
+  const int64_t width = q_heads * pool->shape().head_dim;
+  float* ring = sampled > 0 ? book.ring.mutable_data_ptr<float>() + layer * ring_rows() * width : nullptr;
   int64_t step = book.decoded;
   for (size_t row = 0; row < kinds.size(); ++row) {
     if (kinds[row] != TokenKind::kSampled) continue;
     ++step;
     if (step > book.decoded + sampled - ring_rows())
-      book.ring[layer][(step - 1) % ring_rows()].copy_(q[static_cast<int64_t>(row)]);
+      std::memcpy(ring + (step - 1) % ring_rows() * width, q + static_cast<int64_t>(row) * width,
+                  width * sizeof(float));
   }
 }
 

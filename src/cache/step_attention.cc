@@ -73,6 +73,7 @@ void StepAttention::State::add(StepSequence sequence, SequenceCache::State* cach
   any_unrotated |= member.unrotated();
   any_sums |= cache->needs.attention_sums;
   any_logits |= member.wants_logits;
+  cache->prepare_ring(member.kinds);
   members.push_back(std::move(member));
 }
 
@@ -165,6 +166,31 @@ StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::Rop
 }
 
 StepAttention::~StepAttention() = default;
+
+bool StepAttention::by_sequence() const {
+  const State& s = *state_;
+  const ops::PagedKv& kv = s.members[0].cache->pool->layer(0);
+  return !s.any_unrotated && !s.any_sums && !s.any_logits && (kv.int8() || kv.k.scalar_type() == at::kFloat);
+}
+
+std::span<const int32_t> StepAttention::row_begin() const { return state_->batch.row_begin; }
+
+void StepAttention::attend_sequences(int layer, int64_t from, int64_t to, float* q, float* k, const float* v,
+                                     float* out) {
+  const State& s = *state_;
+  SequenceCache::State& first = *s.members[0].cache;
+  const ops::PagedKv& kv = first.pool->layer(layer);
+  const int64_t begin = s.batch.row_begin[from], rows = s.batch.row_begin[to] - begin;
+  ops::rope_rows(s.angles, begin, rows, q, first.q_heads);
+  ops::rope_rows(s.angles, begin, rows, k, first.kv_heads());
+  const ops::PagedRows part{&s.batch, from, to, first.q_heads};
+  ops::paged_append(k, v, part, kv);
+  ops::paged_attention(q, part, kv, s.scale, out);
+  for (int64_t i = from; i < to; ++i) {
+    const State::Member& m = s.members[static_cast<size_t>(i)];
+    m.cache->keep_queries(layer, q + (m.first_row - begin) * first.q_heads * kv.head_dim(), m.kinds);
+  }
+}
 
 at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   State& s = *state_;

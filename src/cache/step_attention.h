@@ -29,6 +29,14 @@ class StepAttention : public AttentionContext {
   ~StepAttention() override;
   at::Tensor attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
+  // The same for some sequences alone. Only where by_sequence(): fp32, and no policy in the step wants to see its
+  // attention.
+  bool by_sequence() const;
+  std::span<const int32_t> row_begin() const;  // [sequences + 1]: sequence s has rows row_begin()[s] ..
+  // Sequences [from, to): q, k, v and `out` are the rows of these, laid out as above; q and k come back rotated. No
+  // torch inside: tasks of the pool may call it for disjoint sequences at once. Every layer once.
+  void attend_sequences(int layer, int64_t from, int64_t to, float* q, float* k, const float* v, float* out);
+
  private:
   struct State;
   std::unique_ptr<State> state_;

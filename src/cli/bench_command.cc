@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "cli/bench_compare_command.h"
+#include "cli/bench_rollout.h"
 #include "cli/bench_run.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
@@ -190,6 +191,7 @@ void add_bench_command(CLI::App& app, int* exit_status) {
   bench->require_subcommand(1);
   add_kind(*bench, BenchKind::kDecode, exit_status);
   add_kind(*bench, BenchKind::kPrefill, exit_status);
+  add_bench_rollout(*bench, exit_status);
   add_bench_compare(*bench, exit_status);
 }
 

@@ -18,6 +18,7 @@
 #include "base/stopwatch.h"
 #include "cache/sequence_cache.h"
 #include "cache/step_attention.h"
+#include "model/packed_decoder.h"
 #include "ops/cpu/bandwidth.h"
 
 namespace throughline {
@@ -69,6 +70,7 @@ struct Bench {
   std::unique_ptr<const EvictionPolicy> policy;
   std::unique_ptr<PagePool> pool;
   std::vector<std::unique_ptr<SequenceCache>> caches;
+  std::optional<PackedDecoder> packed;  // where the engine would use one
   int64_t prompt_tokens = 0;
 
   Status check_interrupt() const {
@@ -113,8 +115,12 @@ struct Bench {
       sequences.push_back({cache.get(), {TokenKind::kSampled}});
     }
     StepAttention attention(std::move(sequences), decoder.rope(), decoder.attention_scale(), ops::NumericMode::kFast);
-    const at::Tensor hidden = decoder.forward(ids, attention, ops::NumericMode::kFast);
-    const at::Tensor next = at::argmax(decoder.logits(hidden, ops::NumericMode::kFast), -1);
+    const bool by_sequence = PackedDecoder::suits(decoder) && PackedDecoder::takes(attention);
+    if (by_sequence && !packed) packed.emplace(decoder);
+    const at::Tensor hidden =
+        by_sequence ? packed->forward(ids, attention) : decoder.forward(ids, attention, ops::NumericMode::kFast);
+    const at::Tensor next =
+        at::argmax(by_sequence ? packed->logits(hidden) : decoder.logits(hidden, ops::NumericMode::kFast), -1);
     for (const auto& cache : caches) cache->commit(std::vector<TokenKind>{TokenKind::kSampled});
     return next;
   }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "base/stopwatch.h"
@@ -15,6 +16,7 @@
 #include "cache/step_attention.h"
 #include "engine/sample.h"
 #include "engine/scheduler.h"
+#include "model/packed_decoder.h"
 #include "ops/parallel.h"
 
 namespace throughline {
@@ -60,6 +62,7 @@ struct Engine::State {
   EngineStats stats;
   RowCost row_cost;
   uint64_t arrivals = 0;
+  std::map<const Decoder*, PackedDecoder> packed;  // made when first wanted, gone with a change of the weights
 
   mutable std::mutex mutex;  // guards the four below: all that calls from other threads touch
   uint64_t last_ticket = 0;
@@ -71,6 +74,7 @@ struct Engine::State {
   void take_inbox();
   void report_finished();
   void run(const std::vector<Slice>& slices);
+  const PackedDecoder* packed_for(const Decoder& weights);
   at::Tensor forward(const Decoder& weights, const std::vector<Slice>& slices, std::vector<int64_t>* last_rows);
   void score_prompt(Sample& sample, const at::Tensor& hidden, int64_t first_position);
   void sample(std::vector<Turn> turns, const at::Tensor& logits);
@@ -206,7 +210,10 @@ void Engine::State::take_inbox() {
     ended.swap(cancels);
     weights.swap(next_weights);
   }
-  if (weights) scheduler->use_weights(*weights);
+  if (weights) {
+    scheduler->use_weights(*weights);
+    packed.clear();
+  }
   for (const auto& job : jobs) {
     for (int64_t i = 0; i < job->request.samples; ++i)
       scheduler->add(std::make_unique<Sample>(job, i, arrivals++, tokenizer));
@@ -260,6 +267,12 @@ void Engine::use_weights(WeightVersion weights) {
   state_->next_weights = weights;
 }
 
+// Null: the batch goes the decoder's own way.
+const PackedDecoder* Engine::State::packed_for(const Decoder& weights) {
+  if (options.exact || !PackedDecoder::suits(weights)) return nullptr;
+  return &packed.try_emplace(&weights, weights).first->second;
+}
+
 // One batch through the decoder; returns the hidden states and, per slice, the last row that is no draft: its logits
 // may be wanted. Drafts are committed when they have been sampled.
 at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slice>& slices,
@@ -283,7 +296,10 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
   for (const auto& sequence : sequences) kinds.push_back(sequence.kinds);
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
   StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale(), mode);
-  at::Tensor hidden = weights.forward(to_tensor(ids, at::kCPU), attention, mode);
+  const at::Tensor id_tensor = to_tensor(ids, at::kCPU);
+  const PackedDecoder* small = PackedDecoder::takes(attention) ? packed_for(weights) : nullptr;
+  at::Tensor hidden =
+      small != nullptr ? small->forward(id_tensor, attention) : weights.forward(id_tensor, attention, mode);
   for (size_t i = 0; i < slices.size(); ++i)
     slices[i].sample->cache->commit(std::span(kinds[i]).first(static_cast<size_t>(slices[i].rows)));
   return hidden;
@@ -321,7 +337,9 @@ void Engine::State::run(const std::vector<Slice>& slices) {
   const at::Tensor wanted = all ? hidden : at::index_select(hidden, 0, to_tensor(rows, hidden.device()));
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
   const Stopwatch logits_watch;
-  const at::Tensor logits = weights.logits(wanted, mode).to(at::kCPU).contiguous();
+  const PackedDecoder* small = wanted.size(0) >= PackedDecoder::kLeastRows ? packed_for(weights) : nullptr;
+  const at::Tensor logits =
+      small != nullptr ? small->logits(wanted) : weights.logits(wanted, mode).to(at::kCPU).contiguous();
   if (all && hidden.size(0) <= kMostRows) row_cost.learn(hidden.size(0), forward_s + logits_watch.seconds());
   sample(std::move(turns), logits);
   for (const Slice& slice : slices) {

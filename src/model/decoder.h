@@ -83,6 +83,7 @@ class Decoder {
   std::unique_ptr<Decoder> clone() const;
 
  private:
+  friend class PackedDecoder;
   Decoder() = default;
   // training: through the nodes of layer_autograd.h.
   at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,

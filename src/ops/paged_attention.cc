@@ -33,10 +33,48 @@ void check_pages(const PageLayout& pool, const std::vector<int32_t>& pages) {
   for (int32_t page : pages) TL_CHECK(page >= 0 && page < pool.pages, "a page id is out of range");
 }
 
+// Writes rows of K and V into their slots.
+class Appender {
+ public:
+  Appender(const PagedKv& kv, bool bf16)
+      : k_(PageLayout::of(kv.k)), v_(PageLayout::of(kv.v)), kernels_(cpu::attention_kernels()), bf16_(bf16) {}
+  int64_t head_bytes() const { return k_.head_dim * (bf16_ ? 2 : 4); }
+  int64_t source_bytes() const { return k_.kv_heads * head_bytes(); }  // of a row of k or v
+
+  // Rows [from, to) of sequence s; k and v point to row 0 of the batch.
+  void append(const PagedBatch& batch, int64_t s, int64_t from, int64_t to, const std::byte* k,
+              const std::byte* v) const {
+    const int32_t* table = batch.page_table.data() + s * batch.max_pages;
+    const int64_t end = batch.row_begin[s + 1];
+    for (int64_t row = from; row < to; ++row) {
+      for (int64_t head = 0; head < k_.kv_heads; ++head) {
+        const int64_t slot = batch.lengths[s * k_.kv_heads + head] - (end - row);
+        const int64_t source = row * source_bytes() + head * head_bytes();
+        put(k_, table, head, slot, k + source);
+        put(v_, table, head, slot, v + source);
+      }
+    }
+  }
+
+ private:
+  void put(const PageLayout& pages, const int32_t* table, int64_t head, int64_t slot, const std::byte* from) const {
+    std::byte* row = pages.row(table, head, slot);
+    if (!pages.int8) {
+      std::memcpy(row, from, pages.row_bytes());
+      return;
+    }
+    const float scale = kernels_.quantize_row(from, bf16_, pages.head_dim, row);
+    std::memcpy(pages.scale(table, head, slot), &scale, sizeof(scale));
+  }
+
+  PageLayout k_, v_;
+  cpu::AttentionKernels kernels_;
+  bool bf16_;
+};
+
 }  // namespace
 
 void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv) {
-  const PageLayout k_pages = PageLayout::of(kv.k), v_pages = PageLayout::of(kv.v);
   const int64_t kv_heads = kv.kv_heads();
   for (const at::Tensor* part : {&k, &v}) {
     require_cpu(*part, "k or v");
@@ -46,35 +84,27 @@ void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& ba
              "k and v are [rows, kv_heads, head_dim], contiguous, of the pool's dtype");
   }
   check_paged_batch(kv, batch, k.size(0));
+  const Appender appender(kv, k.scalar_type() == at::kBFloat16);
   const std::byte* k_rows = static_cast<const std::byte*>(k.data_ptr());
   const std::byte* v_rows = static_cast<const std::byte*>(v.data_ptr());
-  const int64_t row_bytes = kv.head_dim() * k.element_size();
-  const bool bf16 = k.scalar_type() == at::kBFloat16;
-  const cpu::AttentionKernels kernels = cpu::attention_kernels();
-  const auto put = [&](const PageLayout& pages, const int32_t* table, int64_t head, int64_t slot,
-                       const std::byte* from) {
-    std::byte* row = pages.row(table, head, slot);
-    if (!pages.int8) {
-      std::memcpy(row, from, row_bytes);
-      return;
-    }
-    const float scale = kernels.quantize_row(from, bf16, pages.head_dim, row);
-    std::memcpy(pages.scale(table, head, slot), &scale, sizeof(scale));
-  };
   for (int64_t s = 0; s < batch.seqs(); ++s) {
-    const int32_t* table = batch.page_table.data() + s * batch.max_pages;
-    const int64_t end = batch.row_begin[s + 1];
-    parallel_for(batch.row_begin[s], end, rows_per_thread(2 * kv_heads * row_bytes), [&](int64_t from, int64_t to) {
-      for (int64_t row = from; row < to; ++row) {
-        for (int64_t head = 0; head < kv_heads; ++head) {
-          const int64_t slot = batch.lengths[s * kv_heads + head] - (end - row);
-          const int64_t source = (row * kv_heads + head) * row_bytes;
-          put(k_pages, table, head, slot, k_rows + source);
-          put(v_pages, table, head, slot, v_rows + source);
-        }
-      }
-    });
+    parallel_for(batch.row_begin[s], batch.row_begin[s + 1], rows_per_thread(2 * appender.source_bytes()),
+                 [&](int64_t from, int64_t to) { appender.append(batch, s, from, to, k_rows, v_rows); });
   }
+}
+
+void paged_append(const float* k, const float* v, const PagedRows& rows, const PagedKv& kv) {
+  const Appender appender(kv, /*bf16=*/false);
+  const PagedBatch& batch = *rows.batch;
+  const int64_t before = batch.row_begin[rows.from] * appender.source_bytes();
+  for (int64_t s = rows.from; s < rows.to; ++s) {
+    appender.append(batch, s, batch.row_begin[s], batch.row_begin[s + 1],
+                    reinterpret_cast<const std::byte*>(k) - before, reinterpret_cast<const std::byte*>(v) - before);
+  }
+}
+
+void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, double scale, float* out) {
+  cpu::paged_attention(q, rows, kv, scale, out);
 }
 
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,

@@ -60,6 +60,18 @@ struct AttentionProbe {
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
                            AttentionProbe* probe = nullptr, NumericMode mode = NumericMode::kExact);
 
+// Some sequences of a batch, for tasks that take a few of them through a layer.
+struct PagedRows {
+  const PagedBatch* batch;
+  int64_t from, to;  // sequences
+  int64_t q_heads;
+};
+
+// The same two for fp32 rows in memory, contiguous from the first row of the first sequence on; on the calling thread,
+// no torch inside. REQUIRES: a well-formed batch for a pool of fp32 or int8.
+void paged_append(const float* k, const float* v, const PagedRows& rows, const PagedKv& kv);
+void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, double scale, float* out);
+
 // The same by plain loops, double accumulation; for tests.
 at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
                                      AttentionProbe* probe = nullptr);

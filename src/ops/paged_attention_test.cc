@@ -186,6 +186,32 @@ TEST(PagedAttention, EqualsTheReference) {
   }
 }
 
+// From memory, a few sequences at a time: the same bits as the whole batch.
+TEST(PagedAttention, SomeSequencesAlone) {
+  for (at::ScalarType dtype : {at::kFloat, at::kChar}) {
+    for (const auto& [head_dim, group] : std::vector<std::pair<int64_t, int64_t>>{{32, 2}, {6, 3}, {96, 4}}) {
+      Case whole = make_case({2, group, head_dim, 16, dtype}, {300, 1, 9, 40, 600}, {1, 1, 9, 5, 70}, 5 + head_dim);
+      whole.q = whole.q.to(at::kFloat);
+      const int64_t rows = whole.q.size(0), kv_width = 2 * head_dim, q_width = 2 * group * head_dim;
+      const at::Tensor k = randn({rows, 2, head_dim}, 1, at::kFloat), v = randn({rows, 2, head_dim}, 2, at::kFloat);
+      paged_append(k, v, whole.batch, whole.kv);
+      const at::Tensor expected = paged_attention(whole.q, whole.kv, whole.batch, whole.scale);
+
+      Case parts = make_case({2, group, head_dim, 16, dtype}, {300, 1, 9, 40, 600}, {1, 1, 9, 5, 70}, 5 + head_dim);
+      at::Tensor out = at::full(expected.sizes(), NAN, at::kFloat);
+      const std::vector<int64_t> cuts = {0, 2, 3, 5};
+      for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+        const PagedRows part{&parts.batch, cuts[i], cuts[i + 1], 2 * group};
+        const int64_t first = parts.batch.row_begin[static_cast<size_t>(cuts[i])];
+        paged_append(k.data_ptr<float>() + first * kv_width, v.data_ptr<float>() + first * kv_width, part, parts.kv);
+        paged_attention(whole.q.data_ptr<float>() + first * q_width, part, parts.kv, parts.scale,
+                        out.data_ptr<float>() + first * q_width);
+      }
+      EXPECT_TRUE(at::equal(out, expected)) << "head_dim " << head_dim << " dtype " << dtype;
+    }
+  }
+}
+
 // Slices long enough for tile_attention(): weights and their products are rounded to bf16 there.
 TEST(PagedAttention, FastModeEqualsTheReferenceUpToRounding) {
   const std::vector<std::pair<int64_t, int64_t>> shapes = {{32, 1}, {64, 2}, {96, 3}, {128, 2}, {32, 7}, {32, 200}};

@@ -74,6 +74,13 @@ RopeAngles rope_angles(const RopeFrequencies& frequencies, std::span<const int64
   return angles;
 }
 
+void rope_rows(const RopeAngles& angles, int64_t first, int64_t count, float* x, int64_t heads) {
+  const int64_t half = angles.cos.size(1), width = heads * 2 * half;
+  const float *cos = f32(angles.cos) + first * half, *sin = f32(angles.sin) + first * half;
+  for (int64_t r = 0; r < count; ++r)
+    kernels::rope_row(x + r * width, 2 * half, cos + r * half, sin + r * half, 1.0F, x + r * width, heads, half);
+}
+
 at::Tensor rope(const at::Tensor& x, const RopeAngles& angles) {
   return needs_grad({&x}) ? differentiable_rotate(x, angles) : rotate(x, angles.cos, angles.sin, 1.0F);
 }

@@ -30,4 +30,8 @@ RopeAngles rope_angles(const RopeFrequencies& frequencies, std::span<const int64
 // way).
 at::Tensor rope(const at::Tensor& x, const RopeAngles& angles);
 
+// The same in place for fp32 rows [count, heads, head_dim] in memory, whose angles begin at row `first`. On the calling
+// thread, no torch inside.
+void rope_rows(const RopeAngles& angles, int64_t first, int64_t count, float* x, int64_t heads);
+
 }  // namespace throughline::ops

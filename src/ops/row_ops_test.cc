@@ -271,5 +271,16 @@ TEST(Gradients, EqualThoseOfAtensOperators) {
                         [](const auto& t) { return at::logsumexp(t[0], 1); }, {noise({4, 21}, at::kFloat, 3)}, 1e-5);
 }
 
+TEST(Rope, RowsInMemory) {
+  const RopeFrequencies frequencies{.inv_freq = {1, 0.1F, 0.01F, 0.001F}};
+  const std::vector<int64_t> positions = {3, 1000, 0, 7, 12};
+  const RopeAngles angles = rope_angles(frequencies, positions, at::kCPU);
+  const at::Tensor x = at::randn({5, 3, 8});
+  const at::Tensor expected = rope(x, angles).narrow(0, 1, 3);
+  at::Tensor rows = x.narrow(0, 1, 3).clone();
+  rope_rows(angles, 1, 3, rows.data_ptr<float>(), 3);
+  EXPECT_TRUE(at::equal(rows, expected));
+}
+
 }  // namespace
 }  // namespace throughline::ops

@@ -52,26 +52,37 @@ int64_t PartialFloats(int64_t head_dim) { return kPartialHead + Padded(head_dim)
 // The rows of one block: K, then V, then a few of the next block's K, in the order they will be read.
 struct BlockRows {
   int64_t slots = 0;
-  const std::byte* rows[2 * (kBlock + kScoreSlots) + kPrefetchSlots];
-  float scales[2 * (kBlock + kScoreSlots)];  // int8 only: of K, then V
+  const std::byte* rows[2 * (kBlock + kScoreSlots) + kPrefetchSlots + 8];  // 8: what FillRows() may write behind
+  float scales[2 * (kBlock + kScoreSlots)];                                // int8 only: of K, then V
   const std::byte* const* k() const { return rows; }
   const std::byte* const* v() const { return rows + padded_slots; }
   const float* k_scales() const { return scales; }
   const float* v_scales() const { return scales + padded_slots; }
+  int64_t ahead = 0;         // rows to fetch ahead
   int64_t padded_slots = 0;  // K and V are padded to whole tiles by repeating the last row
 };
 
+// The addresses of slots [begin, begin + count) of a head, then the last one again up to padded_count. What lies
+// behind, up to a vector, may be written too.
 HWY_INLINE void FillRows(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t count,
                          int64_t padded_count, const std::byte** out) {
+  const hn::ScalableTag<int64_t> d;
+  constexpr int64_t kAtOnce = hn::MaxLanes(d);
   const int64_t row_bytes = pages.row_bytes();
-  for (int64_t i = 0; i < count;) {
-    const int64_t in_page = (begin + i) % pages.page_tokens;
-    const std::byte* row = pages.row(task.page_table, task.kv_head, begin + i);
+  HWY_ALIGN int64_t steps[kAtOnce];
+  for (int64_t j = 0; j < kAtOnce; ++j) steps[j] = j * row_bytes;
+  const auto offsets = hn::Load(d, steps), further = hn::Set(d, kAtOnce * row_bytes);
+  int64_t* to = reinterpret_cast<int64_t*>(out);
+  int64_t page = begin / pages.page_tokens, in_page = begin - page * pages.page_tokens;
+  for (int64_t i = 0; i < count; ++page, in_page = 0) {
     const int64_t run = HWY_MIN(count - i, pages.page_tokens - in_page);
-    for (int64_t j = 0; j < run; ++j) out[i + j] = row + j * row_bytes;
+    const std::byte* first = pages.head_page(task.page_table[page], task.kv_head) + in_page * row_bytes;
+    auto rows = hn::Add(hn::Set(d, reinterpret_cast<int64_t>(first)), offsets);
+    for (int64_t j = 0; j < run; j += kAtOnce, rows = hn::Add(rows, further)) hn::StoreU(rows, d, to + i + j);
     i += run;
   }
-  for (int64_t i = count; i < padded_count; ++i) out[i] = out[count - 1];
+  const std::byte* last = out[count - 1];
+  for (int64_t i = count; i < padded_count; ++i) out[i] = last;
 }
 
 HWY_INLINE void FillScales(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t count,
@@ -97,6 +108,7 @@ HWY_INLINE void FetchScales(const PageLayout& pages, const AttentionTask& task, 
 HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, BlockRows& out) {
   const int64_t begin = block * kBlock;
   out.slots = HWY_MIN(kBlock, task.slots() - begin);
+  out.ahead = HWY_MAX(kLeastPrefetchSlots, HWY_MIN(kPrefetchSlots, kPrefetchBytes / task.k->row_bytes()));
   out.padded_slots = (out.slots + kScoreSlots - 1) / kScoreSlots * kScoreSlots;
   FillRows(*task.k, task, begin, out.slots, out.padded_slots, out.rows);
   const std::byte** end = out.rows + out.padded_slots;
@@ -113,8 +125,14 @@ HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, B
     FetchScales(*task.k, task, next, HWY_MIN(next + kBlock, task.slots()));
     if (values) FetchScales(*task.v, task, next, HWY_MIN(next + kBlock, task.slots()));
   }
-  const int64_t ahead = block + 1 < task.block_end ? HWY_MIN(kPrefetchSlots, task.slots() - next) : 0;
-  if (ahead > 0) FillRows(*task.k, task, next, ahead, kPrefetchSlots, end);
+  int64_t ahead = 0;
+  if (block + 1 < task.block_end) {
+    ahead = HWY_MIN(kPrefetchSlots, task.slots() - next);
+    FillRows(*task.k, task, next, ahead, kPrefetchSlots, end);
+  } else if (task.next != nullptr) {
+    ahead = HWY_MIN(kPrefetchSlots, task.next->slots());
+    FillRows(*task.k, *task.next, 0, ahead, kPrefetchSlots, end);
+  }
   for (int64_t i = ahead > 0 ? kPrefetchSlots : 0; i < kPrefetchSlots; ++i) end[i] = end[-1];
 }
 
@@ -126,14 +144,14 @@ HWY_INLINE int64_t SlotsSeen(const AttentionTask& task, int64_t block, int64_t q
 
 template <class Row>
 HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
-                         bool fetch, const Workspace& w) {
+                         int64_t fetch, const Workspace& w) {
   int64_t i = 0;
   // Rows see the more the later they are: queries before i may see nothing of these slots.
   while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
-  for (; i + 4 <= w.queries; i += 4, fetch = false) {
+  for (; i + 4 <= w.queries; i += 4, fetch = 0) {
     ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
   }
-  for (; i + 2 <= w.queries; i += 2, fetch = false) {
+  for (; i + 2 <= w.queries; i += 2, fetch = 0) {
     ScoreTile<Row, 2>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
   }
   if (i < w.queries) {
@@ -154,7 +172,7 @@ HWY_INLINE void PairScores(const AttentionTask& task, int64_t block, const Block
   scores.head_dim = task.k->head_dim;
   scores.scale = task.scale;
   scores.stride = kBlock;
-  scores.ahead = kPrefetchSlots;
+  scores.ahead = rows.ahead;
   for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
     int64_t i = 0;
     while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
@@ -177,7 +195,7 @@ HWY_INLINE void Int8Scores(const AttentionTask& task, int64_t block, const Block
   scores.query_bytes = w.padded * static_cast<int64_t>(sizeof(float));
   scores.head_dim = task.k->head_dim;
   scores.stride = kBlock;
-  scores.ahead = kPrefetchSlots;
+  scores.ahead = rows.ahead;
   for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
     int64_t i = 0;
     while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
@@ -196,7 +214,7 @@ HWY_INLINE void Int8Values(const AttentionTask& task, int64_t block, const Block
   values.stride = kBlock;
   values.rows = rows.v();
   values.scales = rows.v_scales();
-  values.ahead = kPrefetchSlots;
+  values.ahead = rows.ahead;
   values.sums_stride = w.padded;
   for (int64_t i = 0; i < w.queries; i += 4) {
     int64_t seen[4];
@@ -220,18 +238,18 @@ HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const Bl
     if (widen) {
       for (int64_t i = 0; i < kScoreSlots; ++i) {
         float* wide = w.widened + i * w.padded;
-        FetchAhead(rows.k()[slot + i + kPrefetchSlots], task.k->row_bytes());
+        FetchAhead(rows.k()[slot + i + rows.ahead], task.k->row_bytes());
         Widen(*task.k, rows.k()[slot + i], rows.k_scales()[slot + i], wide);
         wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
       }
     }
     for (int64_t i = 0; i < kScoreSlots; i += kLanes) {
       if (widen) {
-        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, false, w);
+        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, 0, w);
       } else if (task.k->bf16) {
-        ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, true, w);
+        ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, rows.ahead, w);
       } else {
-        ScoresOf<FloatRow>(task, block, rows.k() + slot + i, slot + i, true, w);
+        ScoresOf<FloatRow>(task, block, rows.k() + slot + i, slot + i, rows.ahead, w);
       }
     }
   }
@@ -261,7 +279,7 @@ HWY_NOINLINE void BlockSoftmax(float* scores, int64_t slots, float* highest_out,
 // One query group over slots [slot, slot + count): together as far as all see, then each by itself.
 template <class Row, int kQueries>
 HWY_INLINE void ValuesOfGroup(const AttentionTask& task, int64_t block, int64_t query, const std::byte* const* rows,
-                              int64_t slot, int64_t count, bool fetch, const Workspace& w) {
+                              int64_t slot, int64_t count, int64_t fetch, const Workspace& w) {
   if (SlotsSeen(task, block, query + kQueries - 1) <= slot) return;
   const int64_t common = HWY_MAX(int64_t{0}, HWY_MIN(count, SlotsSeen(task, block, query) - slot));
   float* sums = w.sums + query * w.padded;
@@ -270,18 +288,18 @@ HWY_INLINE void ValuesOfGroup(const AttentionTask& task, int64_t block, int64_t 
   if (common == count) return;
   for (int q = 0; q < kQueries; ++q) {
     const int64_t own = HWY_MIN(count, SlotsSeen(task, block, query + q) - slot);
-    ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, false, w.padded, sums + q * w.padded);
+    ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, 0, w.padded, sums + q * w.padded);
   }
 }
 
 template <class Row>
 HWY_INLINE void ValuesOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
-                         int64_t count, bool fetch, const Workspace& w) {
+                         int64_t count, int64_t fetch, const Workspace& w) {
   int64_t i = 0;
-  for (; i + 4 <= w.queries; i += 4, fetch = false) {
+  for (; i + 4 <= w.queries; i += 4, fetch = 0) {
     ValuesOfGroup<Row, 4>(task, block, i, rows, slot, count, fetch, w);
   }
-  for (; i + 2 <= w.queries; i += 2, fetch = false) {
+  for (; i + 2 <= w.queries; i += 2, fetch = 0) {
     ValuesOfGroup<Row, 2>(task, block, i, rows, slot, count, fetch, w);
   }
   if (i < w.queries) ValuesOfGroup<Row, 1>(task, block, i, rows, slot, count, fetch, w);
@@ -297,21 +315,26 @@ HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const Bl
     const std::byte* const* narrow = rows.v() + slot;
     const std::byte* wide_rows[kValueSlots];
     for (int64_t i = 0; widen && i < count; ++i) {
-      FetchAhead(narrow[i + kPrefetchSlots], task.v->row_bytes());
+      FetchAhead(narrow[i + rows.ahead], task.v->row_bytes());
       Widen(*task.v, narrow[i], rows.v_scales()[slot + i], w.widened + i * w.padded);
       wide_rows[i] = reinterpret_cast<const std::byte*>(w.widened + i * w.padded);
     }
     if (widen) {
-      ValuesOf<FloatRow>(task, block, wide_rows, slot, count, false, w);
+      ValuesOf<FloatRow>(task, block, wide_rows, slot, count, 0, w);
     } else if (task.v->bf16) {
-      ValuesOf<Bf16Row>(task, block, narrow, slot, count, true, w);
+      ValuesOf<Bf16Row>(task, block, narrow, slot, count, rows.ahead, w);
     } else {
-      ValuesOf<FloatRow>(task, block, narrow, slot, count, true, w);
+      ValuesOf<FloatRow>(task, block, narrow, slot, count, rows.ahead, w);
     }
   }
 }
 
 // ---------------------------------------------------------------- whole tasks
+
+// fp32 queries in whole vectors that need no other order.
+HWY_INLINE bool PlainFloats(const AttentionTask& task) {
+  return !task.q_bf16 && !task.k->bf16 && task.k->head_dim % kLanes == 0;
+}
 
 HWY_INLINE void LoadQueries(const AttentionTask& task, const Workspace& w) {
   const FloatTag d;
@@ -335,6 +358,12 @@ HWY_INLINE void LoadQueries(const AttentionTask& task, const Workspace& w) {
   for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.query + i);
   for (int64_t i = 0; i < w.queries; ++i) {
     const int64_t begin = (i / task.group * task.q_heads + i % task.group) * head_dim;
+    if (PlainFloats(task)) {
+      const float* from = reinterpret_cast<const float*>(task.q) + begin;
+      for (int64_t e = 0; e < head_dim; e += kLanes)
+        hn::Store(hn::Mul(hn::LoadU(d, from + e), hn::Set(d, task.scale)), d, w.query + i * w.padded + e);
+      continue;
+    }
     for (int64_t e = 0; e < head_dim; ++e) {
       float value;
       if (task.q_bf16) {
@@ -354,6 +383,12 @@ HWY_INLINE void LoadQueries(const AttentionTask& task, const Workspace& w) {
 HWY_NOINLINE void MergeBlock(const float* sums, float highest, float total, int64_t padded, float* running_sums,
                              float* running_highest, float* running_total) {
   const FloatTag d;
+  if (*running_total == 0) {  // the first
+    *running_highest = highest;
+    *running_total = total;
+    for (int64_t i = 0; i < padded; i += kLanes) hn::Store(hn::Load(d, sums + i), d, running_sums + i);
+    return;
+  }
   const float top = HWY_MAX(*running_highest, highest);
   const float keep = ExpOne(*running_highest - top), add = ExpOne(highest - top);
   *running_highest = top;
@@ -382,12 +417,18 @@ HWY_INLINE uint16_t RoundToBf16(float value) {
 }
 
 HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
+  const FloatTag d;
   const int64_t head_dim = task.k->head_dim;
   for (int64_t i = 0; i < w.queries; ++i) {
     const int64_t row = i / task.group, head = i % task.group;
     const int64_t begin = (row * task.q_heads + head) * head_dim;
     const float inverse = 1.0f / w.running_total[i];
-    for (int64_t e = 0; e < head_dim; ++e) {
+    const bool plain = PlainFloats(task);
+    for (int64_t e = 0; plain && e < head_dim; e += kLanes) {
+      const Vec value = hn::Mul(hn::Load(d, w.running_sums + i * w.padded + e), hn::Set(d, inverse));
+      hn::StoreU(value, d, reinterpret_cast<float*>(task.out) + begin + e);
+    }
+    for (int64_t e = 0; !plain && e < head_dim; ++e) {
       const float value = w.running_sums[i * w.padded + LaneOf(task.k->bf16, e)] * inverse;
       if (task.q_bf16) {
         const uint16_t half = RoundToBf16(value);

@@ -35,9 +35,10 @@ struct AttentionTask {
   bool by_pairs = false;                // to be done by tile_attention()
   // Where to: either partials (one a block and query, for a sequence cut over threads) or the results.
   float* partials = nullptr;
-  std::byte* out = nullptr;  // like q
-  float* lse = nullptr;      // of the first query, rows q_heads apart; or null
-  float* logits = nullptr;   // [group, slots] of a single row; or null
+  std::byte* out = nullptr;             // like q
+  float* lse = nullptr;                 // of the first query, rows q_heads apart; or null
+  float* logits = nullptr;              // [group, slots] of a single row; or null
+  const AttentionTask* next = nullptr;  // of the same pools, done by the same thread afterwards: its K is fetched ahead
 
   int64_t queries() const { return rows * group; }
   int64_t slots() const { return first_slots + rows - 1; }

@@ -27,7 +27,8 @@ constexpr int64_t kValueSlots = 32;     // V rows at a time: 16 KiB
 constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a row once beats widening it per tile
 // Rows to fetch ahead, into L2: the hardware's prefetcher starts anew every 4 KiB, and fetching into L1 is limited by
 // its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
-constexpr int64_t kPrefetchSlots = 64;
+constexpr int64_t kPrefetchBytes = 8 << 10;
+constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 64;
 constexpr float kNoScore = -3.0e38f;
 static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
 
@@ -133,18 +134,28 @@ HWY_INLINE Vec PairSums(Vec a, Vec b) {
   return hn::Add(hn::ConcatEven(d, b, a), hn::ConcatOdd(d, b, a));
 }
 
+template <int kGroups>
+HWY_INLINE Vec SumOfGroups(const Vec* groups) {
+  if constexpr (kGroups == 1) {
+    return groups[0];
+  } else {
+    return PairSums(SumOfGroups<kGroups / 2>(groups), SumOfGroups<kGroups / 2>(groups + kGroups / 2));
+  }
+}
+
 // Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. The first to touch rows has fetch set:
-// then rows[] goes on for kPrefetchSlots.
+// then rows[] goes on for so many.
 template <class Row, int kQueries>
-HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, bool fetch,
+HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, int64_t fetch,
                           float* scores) {
   const FloatTag d;
   constexpr int kGroups = static_cast<int>(kLanes / 4);
   Vec fours[kQueries][kGroups];
+  TL_UNROLL
   for (int group = 0; group < kGroups; ++group) {
     const std::byte* const* four = rows + 4 * group;
-    if (fetch) {
-      for (int i = 0; i < 4; ++i) FetchAhead(four[i + kPrefetchSlots], padded * Row::kBytes);
+    if (fetch > 0) {
+      for (int i = 0; i < 4; ++i) FetchAhead(four[i + fetch], padded * Row::kBytes);
     }
     Vec sums[kQueries][4];
     for (int q = 0; q < kQueries; ++q) {
@@ -166,18 +177,14 @@ HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte*
       fours[q][group] = PairSums(PairSums(sums[q][0], sums[q][1]), PairSums(sums[q][2], sums[q][3]));
     }
   }
-  for (int q = 0; q < kQueries; ++q) {
-    for (int left = kGroups; left > 1; left /= 2) {
-      for (int i = 0; i < left / 2; ++i) fours[q][i] = PairSums(fours[q][2 * i], fours[q][2 * i + 1]);
-    }
-    hn::Store(fours[q][0], d, scores + q * kBlock);
-  }
+  TL_UNROLL
+  for (int q = 0; q < kQueries; ++q) hn::Store(SumOfGroups<kGroups>(fours[q]), d, scores + q * kBlock);
 }
 
 // sums[q][chunk0 .. chunk0 + kChunks) += weights[q][slot] * row[slot], slot after slot.
 template <class Row, int kQueries, int kChunks>
-HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t chunk0,
-                          int64_t padded, float* sums) {
+HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
+                          int64_t chunk0, int64_t padded, float* sums) {
   const FloatTag d;
   Vec acc[kQueries][2 * kChunks];
   for (int q = 0; q < kQueries; ++q) {
@@ -186,8 +193,8 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
     }
   }
   for (int64_t slot = 0; slot < slots; ++slot) {
-    if (fetch) {
-      FetchAhead(rows[slot + kPrefetchSlots] + chunk0 * kChunk * Row::kBytes, kChunks * kChunk * Row::kBytes);
+    if (fetch > 0) {
+      FetchAhead(rows[slot + fetch] + chunk0 * kChunk * Row::kBytes, kChunks * kChunk * Row::kBytes);
     }
     Vec values[2 * kChunks];
     for (int c = 0; c < kChunks; ++c) Row::Pair(rows[slot], chunk0 + c, values[2 * c], values[2 * c + 1]);
@@ -204,8 +211,8 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
 }
 
 template <class Row, int kQueries>
-HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t padded,
-                          float* sums) {
+HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
+                          int64_t padded, float* sums) {
   if (slots <= 0) return;
   constexpr int kWide = kQueries == 4 ? 2 : 4;  // 16 accumulators for 4 and 2 queries
   int64_t chunk = 0;

@@ -27,15 +27,18 @@ int64_t blocks_of(const AttentionTask& task) {
 int64_t cost_of(const AttentionTask& task) { return blocks_of(task) * (task.queries() + 4); }  // 4: reading the slots
 
 // What differs from task to task is filled in by the caller.
-AttentionTask common_task(const at::Tensor& q, const PageLayout& k, const PageLayout& v, double scale) {
+AttentionTask common_task(bool q_bf16, int64_t q_heads, const PageLayout& k, const PageLayout& v, double scale) {
   AttentionTask task;
   task.k = &k, task.v = &v;
-  task.q_bf16 = q.scalar_type() == at::kBFloat16;
-  task.q_heads = q.size(1), task.group = q.size(1) / k.kv_heads;
+  task.q_bf16 = q_bf16;
+  task.q_heads = q_heads, task.group = q_heads / k.kv_heads;
   task.scale = static_cast<float>(scale);
   task.score_slots = score_slots_bf16();
   task.int8 = int8_attention();
   return task;
+}
+AttentionTask common_task(const at::Tensor& q, const PageLayout& k, const PageLayout& v, double scale) {
+  return common_task(q.scalar_type() == at::kBFloat16, q.size(1), k, v, scale);
 }
 
 // Whether a sequence's rows go through tile_attention(), whose tasks are not cut: there must be enough of them.
@@ -143,6 +146,37 @@ at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBa
   run_tasks(static_cast<int64_t>(work.merges.size()),
             [&](int64_t i) { kernels.merge(work.merges[i], thread_scratch(kernels, work.merges[i])); });
   return out;
+}
+
+void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, double scale, float* out) {
+  static thread_local std::vector<AttentionTask> tasks;
+  const PagedBatch& batch = *rows.batch;
+  const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
+  const AttentionKernels kernels = attention_kernels();
+  AttentionTask task = common_task(/*q_bf16=*/false, rows.q_heads, k, v, scale);
+  const int64_t row_elements = rows.q_heads * k.head_dim, first = batch.row_begin[rows.from];
+  const int64_t tile_rows = std::max<int64_t>(1, kTileQueries / task.group);
+  tasks.clear();
+  for (int64_t s = rows.from; s < rows.to; ++s) {
+    const int64_t begin = batch.row_begin[s], count = batch.row_begin[s + 1] - begin;
+    task.page_table = batch.page_table.data() + s * batch.max_pages;
+    for (int64_t head = 0; head < k.kv_heads; ++head) {
+      for (int64_t row = 0; row < count; row += tile_rows) {
+        const int64_t element = (begin - first + row) * row_elements + head * task.group * k.head_dim;
+        task.kv_head = head;
+        task.rows = std::min(tile_rows, count - row);
+        task.first_slots = batch.lengths[s * k.kv_heads + head] - count + 1 + row;
+        task.block_begin = 0, task.block_end = blocks_of(task);
+        task.q = reinterpret_cast<const std::byte*>(q + element);
+        task.out = reinterpret_cast<std::byte*>(out + element);
+        tasks.push_back(task);
+      }
+    }
+  }
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    if (i + 1 < tasks.size()) tasks[i].next = &tasks[i + 1];
+    attend(kernels, tasks[i]);
+  }
 }
 
 void paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv, const PagedBatch& batch,

@@ -9,6 +9,9 @@ namespace throughline::ops::cpu {
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
                            AttentionProbe* probe, NumericMode mode);
 
+// fp32 rows of some sequences, uncut, on the calling thread.
+void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, double scale, float* out);
+
 // Adds to sums [kv_heads, >= length], rows contiguous.
 void paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv, const PagedBatch& batch,
                                  int32_t seq, double scale, const at::Tensor& sums);
