@@ -79,7 +79,7 @@ unit_tests() {
   local build=$root/build/$1 targets=() select=() name failed_log began=$SECONDS
   if [[ $filter && -d $root/src/$filter ]]; then
     targets=("${filter}_test")
-    select=(--tests-regex "^$filter\$")
+    select=(--tests-regex "^$filter(_avx2)?\$")
   elif [[ $filter ]]; then
     export GTEST_FILTER=$filter
     [[ $filter == *[*:?]* ]] || GTEST_FILTER="*$filter*"
