@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# server_peer.sh FOLDER [TOKENIZER]: what tests/server/load.py needs to measure llama-server beside us: FOLDER/llama-server (from the source package
-# of llama-cpp-python), FOLDER/model (a random Qwen3 of 121 M parameters, bf16) and FOLDER/model.gguf (the same bits). TOKENIZER: a folder with
-# GPT-2's vocab.json and merges.txt. Development only; takes half an hour of one core.
+# server_peer.sh FOLDER [TOKENIZER]: what tests/server/load.py needs to measure llama-server beside us: FOLDER/llama-server
+# (tools/llama_cpp.sh), FOLDER/model (a random Qwen3 of 121 M parameters, bf16) and FOLDER/model.gguf (the same bits).
+# TOKENIZER: a folder with GPT-2's vocab.json and merges.txt. Development only; takes half an hour of one core.
 set -euo pipefail
 root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 mkdir -p "$1" && cd "$1"
@@ -24,10 +24,7 @@ if [[ ! -f model.gguf ]]; then
   venv/bin/python "$root/tools/gguf_of_synth.py" model model.gguf
 fi
 if [[ ! -x llama-server ]]; then
-  [[ -d source ]] || { pip download -q --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36 -d . && mkdir source && tar xzf llama_cpp_python-*.tar.gz -C source --strip-components=1; }
-  cmake -S source/vendor/llama.cpp -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
-    -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF > cmake.log
-  ninja -C build llama-server > build.log
-  ln -sf build/bin/llama-server llama-server
+  "$root/tools/llama_cpp.sh" . "$(command -v pip)" llama-server
+  ln -sf lcbuild/bin/llama-server llama-server
 fi
 echo "tests/server/load.py streams --model $PWD/model --llama-server $PWD/llama-server --gguf $PWD/model.gguf --threads 2 --tokens 64"

@@ -15,15 +15,7 @@ venv() { [[ -x $1/bin/pip ]] || python3 -m venv "$1"; "$1/bin/pip" install -q "$
 venv hf torch==2.15.0 transformers==5.23.0 safetensors sentencepiece protobuf gguf
 venv ov openvino-genai==2026.4.1.0 "optimum-intel[openvino]==2.2.0"
 
-# llama.cpp, from the source package of its Python bindings.
-version=0.3.36
-if [[ ! -x lcbuild/bin/llama-quantize ]]; then
-  hf/bin/pip download -q --no-deps --no-binary llama-cpp-python "llama-cpp-python==$version" -d dl
-  mkdir -p lc && tar xzf "dl/llama_cpp_python-$version.tar.gz" -C lc --strip-components=1
-  cmake -S lc/vendor/llama.cpp -B lcbuild -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DLLAMA_CURL=OFF \
-    -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF >lccmake.log
-  ninja -C lcbuild llama-bench llama-quantize llama-server >lcbuild.log
-fi
+"$root/tools/llama_cpp.sh" . hf/bin/pip llama-bench llama-quantize llama-server
 source=lc/vendor/llama.cpp
 g++ -O2 -std=c++17 "$here/llama_peer.cpp" -I$source/include -I$source/ggml/include -Llcbuild/bin -lllama -lggml -lggml-base \
   -lggml-cpu -Wl,-rpath,"$PEERS/lcbuild/bin" -o llama_peer
@@ -47,6 +39,6 @@ for shape in "${shapes[@]}"; do
   done
 done
 for shape in "${shapes[@]}"; do
-  hf/bin/python "$here/write_manifest.py" "$shape" "$version" >"$PEERS/peers-$shape.json"
+  hf/bin/python "$here/write_manifest.py" "$shape" "$(<llamacpp.version)" >"$PEERS/peers-$shape.json"
   echo "$PEERS/peers-$shape.json"
 done

@@ -7,17 +7,16 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <thread>
 
 #include "base/files.h"
 #include "base/json.h"
-#include "cache/policy.h"
 #include "cli/bench_compare_command.h"
 #include "cli/bench_run.h"
 #include "cli/interrupt.h"
+#include "cli/model_options.h"
 #include "cli/report.h"
 #include "cli/version.h"
 
@@ -35,19 +34,6 @@ struct BenchOptions {
   BenchSettings settings;
 };
 
-// "a;b" -> the specs, each checked.
-Result<std::vector<std::string>> split_specs(const std::string& text) {
-  std::vector<std::string> out;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(';', begin), text.size());
-    TL_TRY(const Spec spec, parse_spec(text.substr(begin, end - begin), policy_infos(), "--kv"));
-    TL_TRY(const auto policy, make_policy(spec, "--kv"));
-    out.push_back(spec.to_string());
-    begin = end + 1;
-  }
-  return out;
-}
-
 std::string weights_name(const Decoder& decoder) {
   if (!decoder.config().weights.empty()) return decoder.config().weights;
   return decoder.dtype() == at::kFloat ? "fp32" : "bf16";
@@ -55,12 +41,10 @@ std::string weights_name(const Decoder& decoder) {
 
 Json to_json(BenchKind kind, const BenchOptions& options, const Decoder& decoder, const BenchCase& bench_case,
              const BenchResult& result) {
-  const std::filesystem::path path = std::filesystem::path(options.model).lexically_normal();
-  const std::string name = path.filename().empty() ? path.parent_path().filename() : path.filename();
   Json out = {{"engine", "throughline"},
               {"version", kVersion},
               {"bench", kind == BenchKind::kDecode ? "decode" : "prefill"},
-              {"model", name},
+              {"model", model_name(options.model)},
               {"dtype", decoder.dtype() == at::kFloat ? "fp32" : "bf16"},
               {"weights", weights_name(decoder)},
               {"kv_dtype", options.settings.int8_kv        ? "int8"
@@ -112,7 +96,7 @@ Result<int> run_bench(BenchKind kind, const BenchOptions& options) {
   }
   at::set_num_threads(options.threads > 0 ? options.threads
                                           : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-  TL_TRY(const std::vector<std::string> specs, split_specs(options.kv));
+  TL_TRY(const std::vector<std::string> specs, policy_specs(options.kv));
   TL_TRY(const auto decoder,
          Decoder::load(options.model, {.dtype = options.dtype, .weights = options.weights, .mmap = options.mmap}));
   std::optional<LineWriter> json;

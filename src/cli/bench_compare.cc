@@ -7,19 +7,13 @@
 #include <optional>
 
 #include "base/child_process.h"
+#include "base/median.h"
 #include "ops/cpu/bandwidth.h"
 
 namespace throughline {
 namespace {
 
 constexpr double kAnswerSeconds = 600;  // a timed run
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 double number(const Json& object, const char* field) {
   const auto found = object.find(field);

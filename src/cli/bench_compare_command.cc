@@ -13,12 +13,12 @@
 
 #include "base/files.h"
 #include "base/plot_svg.h"
-#include "base/spec.h"
-#include "cache/policy.h"
 #include "cli/bench_compare.h"
 #include "cli/bench_report.h"
+#include "cli/bench_run.h"
 #include "cli/bench_worker.h"
 #include "cli/interrupt.h"
+#include "cli/model_options.h"
 #include "cli/report.h"
 
 namespace throughline {
@@ -34,11 +34,6 @@ struct CompareOptions {
   std::vector<int64_t> depths = {512, 8192}, batches = {1}, prefill;
   CompareSettings settings;
 };
-
-std::string model_name(const std::string& folder) {
-  const fs::path path = fs::path(folder).lexically_normal();
-  return path.filename().empty() ? path.parent_path().filename() : path.filename();
-}
 
 // "AMD EPYC, 2 threads, Linux 6.1, 2026-11-22"
 std::string machine_line(int64_t threads) {
@@ -68,15 +63,13 @@ std::string own_command_line() {
 }
 
 Result<std::vector<BenchEngine>> own_engines(const CompareOptions& options) {
+  TL_TRY(const std::vector<std::string> specs, policy_specs(options.kv));
   std::vector<BenchEngine> out;
-  for (size_t begin = 0; begin <= options.kv.size();) {
-    const size_t end = std::min(options.kv.find(';', begin), options.kv.size());
-    TL_TRY(const Spec spec, parse_spec(options.kv.substr(begin, end - begin), policy_infos(), "--kv"));
-    TL_TRY(const auto policy, make_policy(spec, "--kv"));
+  for (const std::string& spec : specs) {
     for (const std::string& weights : options.weights) {
-      BenchEngine engine{.name = "throughline " + spec.to_string(), .own = true};
-      engine.flags = "--kv " + spec.to_string();
-      engine.command = {"/proc/self/exe", "bench", "worker", "--model", options.model, "--kv", spec.to_string()};
+      BenchEngine engine{.name = "throughline " + spec, .own = true};
+      engine.flags = "--kv " + spec;
+      engine.command = {"/proc/self/exe", "bench", "worker", "--model", options.model, "--kv", spec};
       if (weights != "checkpoint") {
         engine.name += ", " + weights;
         engine.flags += " --weights " + weights;
@@ -93,7 +86,6 @@ Result<std::vector<BenchEngine>> own_engines(const CompareOptions& options) {
       }
       out.push_back(std::move(engine));
     }
-    begin = end + 1;
   }
   return out;
 }

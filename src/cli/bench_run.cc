@@ -8,29 +8,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <optional>
 #include <sstream>
 
 #include "base/files.h"
+#include "base/median.h"
 #include "base/spec.h"
+#include "base/stopwatch.h"
 #include "cache/sequence_cache.h"
 #include "cache/step_attention.h"
 #include "ops/cpu/bandwidth.h"
 
 namespace throughline {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 // A field of /proc files in KiB, as bytes; 0 where there is none.
 int64_t proc_bytes(const char* path, const std::string& field) {
@@ -54,7 +45,7 @@ class Surroundings {
     const int64_t own = meter_ ? meter_->bytes() : 0;
     peak_bytes_ = std::max(peak_bytes_, proc_bytes("/proc/self/status", "VmHWM") - own);
   }
-  double bandwidth_gb_s() const { return rates_.empty() ? 0 : median(rates_); }
+  double bandwidth_gb_s() const { return median(rates_); }
   double peak_mib() const { return static_cast<double>(peak_bytes_) / (1 << 20); }
 
  private:
@@ -133,9 +124,9 @@ struct Bench {
     double seconds = 0;
     for (size_t i = 0; i < caches.size(); ++i) {
       if (!caches[i]->due()) continue;
-      const auto start = Clock::now();
+      const Stopwatch watch;
       caches[i]->compress({settings.seed, i, static_cast<uint64_t>(caches[i]->decoded()), RngPurpose::kEvict});
-      seconds += seconds_since(start);
+      seconds += watch.seconds();
       ++*count;
     }
     return seconds;
@@ -184,6 +175,18 @@ void summarise(const std::vector<double>& tok_s, double step_seconds, const Surr
 
 }  // namespace
 
+Result<std::vector<std::string>> policy_specs(const std::string& text) {
+  std::vector<std::string> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(';', begin), text.size());
+    TL_TRY(const Spec spec, parse_spec(text.substr(begin, end - begin), policy_infos(), "--kv"));
+    TL_TRY(const auto policy, make_policy(spec, "--kv"));
+    out.push_back(spec.to_string());
+    begin = end + 1;
+  }
+  return out;
+}
+
 int64_t step_weight_bytes(const Decoder& decoder) {
   int64_t bytes = 0;
   for (const auto& [name, tensor] : decoder.parameters()) {
@@ -216,9 +219,9 @@ Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_
     if (settings.before_run) TL_TRY_STATUS(settings.before_run());
     for (int64_t i = 0; i < settings.tokens; ++i) {
       TL_TRY_STATUS(bench.check_interrupt());
-      const auto start = Clock::now();
+      const Stopwatch watch;
       ids = bench.step(ids);
-      seconds += seconds_since(start);
+      seconds += watch.seconds();
       for (const auto& cache : bench.caches) cached_sum += static_cast<double>(cache->cached_tokens());
       event_seconds += bench.run_events(&events);
     }
@@ -276,9 +279,9 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
   for (int64_t run = -1; run < settings.repeat; ++run) {  // the first warms up
     bytes = 0, steps = 0;
     if (run >= 0 && settings.before_run) TL_TRY_STATUS(settings.before_run());
-    const auto start = Clock::now();
+    const Stopwatch watch;
     for (const auto& cache : bench.caches) TL_TRY_STATUS(prefill(*cache));
-    const double seconds = seconds_since(start);
+    const double seconds = watch.seconds();
     result.kv_bytes = bench.pool->used_pages() * bench.pool->shape().bytes_per_page();
     for (auto& cache : bench.caches) cache = bench.new_cache();
     if (run < 0) continue;

@@ -55,6 +55,9 @@ struct BenchResult {
 Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_case, const BenchSettings& settings);
 Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench_case, const BenchSettings& settings);
 
+// "full;rpc:ratio=4", as --kv has it: each spec checked and written out.
+Result<std::vector<std::string>> policy_specs(const std::string& text);
+
 // Bytes of weights that one step reads: all but an untied embedding, of which a step reads one row a sequence.
 int64_t step_weight_bytes(const Decoder& decoder);
 

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "base/files.h"
@@ -42,6 +43,13 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--prompt-lookup-max,--prompt_lookup_max", prompt_lookup_max, "longest run of ids looked up")
       ->capture_default_str();
   app.add_flag("--exact", exact, "bit-identical results whatever the batch, slicing and thread count (slower)");
+}
+
+std::string model_name(const std::string& folder) {
+  std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
+  if (path.filename().empty()) path = path.parent_path();
+  const std::string name = path.filename().string();
+  return name.empty() || name == "." ? "model" : name;
 }
 
 Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {

@@ -38,6 +38,9 @@ Result<Request> request_of(const LoadedModel& model, const RequestLine& line, co
 // Sets the thread count of libtorch as well.
 Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options);
 
+// The folder's own name; "model" for one without.
+std::string model_name(const std::string& folder);
+
 // The sampling flags, named as the fields of a line; `spec` flags included. Call fields() after parsing.
 class FieldFlags {
  public:

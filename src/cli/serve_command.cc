@@ -6,7 +6,6 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <sstream>
 
@@ -71,13 +70,6 @@ Status check_methods(const std::vector<std::string>& methods, std::span<const Sp
       return Error{"unknown method \"" + method + "\"", flag, "see `throughline help`"};
     }());
   return {};
-}
-
-std::string model_name(const std::string& folder) {
-  std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
-  if (path.filename().empty()) path = path.parent_path();
-  const std::string name = path.filename().string();
-  return name.empty() || name == "." ? "model" : name;
 }
 
 Result<int> serve_model(Options options) {

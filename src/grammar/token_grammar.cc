@@ -49,14 +49,9 @@ TokenGrammar::Next TokenGrammar::next(State& state) {
   const std::lock_guard lock(mutex_);
   place(state);
   if (state.node == Automaton::kDead) return {std::make_shared<AllowedIds>(), false};
+  if (masks_.count(state.node) == 0 && masks_.size() * (trie_->tokens.size() / 8 + 64) > kMostMaskBytes) masks_.clear();
   auto& kept = masks_[state.node];
-  if (!kept) {
-    if (masks_.size() * (trie_->tokens.size() / 8 + 64) > kMostMaskBytes) {
-      masks_.clear();
-      return {masks_[state.node] = find_allowed(state.node), automaton_->may_end(state.node)};
-    }
-    kept = find_allowed(state.node);
-  }
+  if (!kept) kept = find_allowed(state.node);
   return {kept, automaton_->may_end(state.node)};
 }
 

@@ -172,20 +172,27 @@ class BodyReader {
     return true;
   }
 
-  Result<bool> stream_options(const Json& value) {
-    if (!value.is_object()) return read_.wrong("stream_options", "an object");
+  // An object of options: each that is not null goes to take(key, its full name, value), which says whether it knew it.
+  template <class Take>
+  Result<bool> options(const std::string& field, const Json& value, const Take& take) {
+    if (!value.is_object()) return read_.wrong(field, "an object");
     for (const auto& [key, option] : value.items()) {
-      const std::string name = "stream_options." + key;
       if (option.is_null()) continue;
-      if (key == "include_usage") {
-        TL_TRY(out_.include_usage, read_.boolean(name, option));
-      } else if (key == "continuous_usage_stats") {
-        TL_TRY(out_.continuous_usage, read_.boolean(name, option));
-      } else if (key != "include_obfuscation") {
-        return unknown(name);
-      }
+      const std::string name = field + "." + key;
+      TL_TRY(const bool known, take(key, name, option));
+      if (!known) return unknown(name);
     }
     return true;
+  }
+
+  Result<bool> stream_options(const Json& value) {
+    return options("stream_options", value,
+                   [&](const std::string& key, const std::string& name, const Json& option) -> Result<bool> {
+                     if (key == "include_usage") return set(out_.include_usage, read_.boolean(name, option));
+                     if (key == "continuous_usage_stats")
+                       return set(out_.continuous_usage, read_.boolean(name, option));
+                     return key == "include_obfuscation";
+                   });
   }
 
   Result<bool> response_format(const Json& value) {
@@ -215,27 +222,18 @@ class BodyReader {
   }
 
   Result<bool> extras(const Json& value) {
-    if (!value.is_object()) return read_.wrong("throughline", "an object");
-    for (const auto& [key, option] : value.items()) {
-      const std::string name = "throughline." + key;
-      if (option.is_null()) continue;
-      if (key == "progress") {
-        TL_TRY(out_.extras.progress, read_.boolean(name, option));
-      } else if (key == "chunks") {
-        TL_TRY(out_.extras.chunks, read_.boolean(name, option));
-      } else if (key == "kv_events" && option.is_array()) {
-        for (const auto& layer : option) {
-          TL_TRY(const int64_t number, read_.integer(name, layer, 0, 65535));
-          out_.extras.layers.push_back(number);
-        }
-        out_.extras.kv_events = true;
-      } else if (key == "kv_events") {
-        TL_TRY(out_.extras.kv_events, read_.boolean(name, option));
-      } else {
-        return unknown(name);
-      }
-    }
-    return true;
+    return options("throughline", value,
+                   [&](const std::string& key, const std::string& name, const Json& option) -> Result<bool> {
+                     if (key == "progress") return set(out_.extras.progress, read_.boolean(name, option));
+                     if (key == "chunks") return set(out_.extras.chunks, read_.boolean(name, option));
+                     if (key != "kv_events") return false;
+                     if (!option.is_array()) return set(out_.extras.kv_events, read_.boolean(name, option));
+                     for (const auto& layer : option) {
+                       TL_TRY(const int64_t number, read_.integer(name, layer, 0, 65535));
+                       out_.extras.layers.push_back(number);
+                     }
+                     return out_.extras.kv_events = true;
+                   });
   }
 
   Result<bool> completion_field(const std::string& key, const Json& value) {
@@ -315,23 +313,21 @@ class BodyReader {
   }
 
   Result<bool> reasoning(const Json& value) {  // as OpenRouter and the Responses API write it
-    if (!value.is_object()) return read_.wrong("reasoning", "an object");
-    for (const auto& [key, option] : value.items()) {
-      if (option.is_null() || key == "summary") continue;
-      if (key == "effort") {
-        TL_TRY_STATUS(as_status(reasoning_effort(option)));
-      } else if (key == "max_tokens") {
-        TL_TRY_STATUS(as_status(budget("reasoning.max_tokens", option)));
-      } else if (key == "exclude") {
-        TL_TRY(const bool exclude, read_.boolean("reasoning.exclude", option));
-        out_.include_reasoning = !exclude;
-      } else if (key == "enabled") {
-        TL_TRY(out_.template_options["enable_thinking"], read_.boolean("reasoning.enabled", option));
-      } else {
-        return unknown("reasoning." + key);
-      }
-    }
-    return true;
+    return options("reasoning", value,
+                   [&](const std::string& key, const std::string& name, const Json& option) -> Result<bool> {
+                     if (key == "effort") return reasoning_effort(option);
+                     if (key == "max_tokens") return budget(name, option);
+                     if (key == "enabled") {
+                       TL_TRY(out_.template_options["enable_thinking"], read_.boolean(name, option));
+                       return true;
+                     }
+                     if (key == "exclude") {
+                       TL_TRY(const bool exclude, read_.boolean(name, option));
+                       out_.include_reasoning = !exclude;
+                       return true;
+                     }
+                     return key == "summary";
+                   });
   }
 
   Result<bool> reasoning_format(const Json& value) {

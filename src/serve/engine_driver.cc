@@ -1,19 +1,14 @@
 #include "serve/engine_driver.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <exception>
 
 namespace throughline::serve {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
-
-}  // namespace
 
 EngineDriver::EngineDriver(Engine* engine, const DriverOptions& options)
-    : engine_(engine), options_(options), batch_max_(engine->options().batch_max), rate_from_(Clock::now()) {
+    : engine_(engine), options_(options), batch_max_(engine->options().batch_max) {
   state_.engine = engine->stats();
   thread_ = std::thread([this] { run(); });
 }
@@ -50,11 +45,11 @@ int EngineDriver::reserve(int64_t samples) {
 void EngineDriver::give_back(int64_t samples) { open_ -= samples; }
 
 Result<EngineDriver::Ticket> EngineDriver::submit(Request request, const std::string& where) {
-  request.on_finish = [this, began = Clock::now(), inner = std::move(request.on_finish)](SampleResult result) {
+  request.on_finish = [this, began = Stopwatch(), inner = std::move(request.on_finish)](SampleResult result) {
     give_back(1);
     {
       const std::lock_guard lock(mutex_);
-      sample_seconds_ += 0.1 * (seconds_since(began) - sample_seconds_);
+      sample_seconds_ += 0.1 * (began.seconds() - sample_seconds_);
     }
     if (inner) inner(std::move(result));
   };
@@ -89,11 +84,11 @@ void EngineDriver::publish() {
   state_.engine = stats;
   const bool is_short = stats.waiting > 0 && stats.running < batch_max_;
   steps_short_of_memory_ = is_short ? steps_short_of_memory_ + 1 : 0;
-  const double seconds = seconds_since(rate_from_);
+  const double seconds = rate_watch_.seconds();
   if (seconds < 1) return;
   state_.tokens_per_s = static_cast<double>(stats.sampled_tokens - rate_tokens_) / seconds;
   rate_tokens_ = stats.sampled_tokens;
-  rate_from_ = Clock::now();
+  rate_watch_ = Stopwatch();
 }
 
 void EngineDriver::run() {

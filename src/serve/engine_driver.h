@@ -6,13 +6,13 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
 
+#include "base/stopwatch.h"
 #include "engine/engine.h"
 
 namespace throughline::serve {
@@ -61,7 +61,7 @@ class EngineDriver {
   DriverState state_;
   int64_t steps_short_of_memory_ = 0;  // in a row
   double sample_seconds_ = 1;          // mean time from submission to end, recent ones weigh more
-  std::chrono::steady_clock::time_point rate_from_;
+  Stopwatch rate_watch_;               // since rate_tokens_ was read
   int64_t rate_tokens_ = 0;
 
   std::thread thread_;

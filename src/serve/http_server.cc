@@ -3,21 +3,18 @@
 #include <fmt/core.h>
 
 #include <atomic>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <mutex>
 #include <set>
 #include <thread>
 #include <vector>
 
-#include "serve/transport.h"
+#include "serve/stream_transport.h"
 
 namespace throughline::serve {
 namespace {
@@ -26,7 +23,6 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using Clock = std::chrono::steady_clock;
 using Strand = asio::strand<asio::io_context::executor_type>;
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kMostUnread = 256 << 10;  // bytes of later requests that are taken in while one is answered
 constexpr size_t kWriteBytes = 64 << 10;
@@ -35,32 +31,6 @@ constexpr double kLingerSeconds = 2;
 Clock::duration seconds(double count) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(count));
 }
-
-class PlainTransport : public Transport {
- public:
-  explicit PlainTransport(tcp::socket socket) : socket_(std::move(socket)) {}
-  awaitable<ErrorCode> open() override { co_return ErrorCode(); }
-  awaitable<size_t> read_some(asio::mutable_buffer buffer, ErrorCode& code) override {
-    const auto [failure, count] = co_await socket_.async_read_some(buffer, kToken);
-    code = failure;
-    co_return count;
-  }
-  awaitable<ErrorCode> write(asio::const_buffer bytes) override {
-    const auto [failure, count] = co_await asio::async_write(socket_, bytes, kToken);
-    co_return failure;
-  }
-  void end_of_writing() override {
-    ErrorCode ignored;
-    socket_.shutdown(tcp::socket::shutdown_send, ignored);
-  }
-  void close() override {
-    ErrorCode ignored;
-    socket_.close(ignored);
-  }
-
- private:
-  tcp::socket socket_;
-};
 
 struct Shared {
   HttpServerOptions options;
@@ -303,7 +273,7 @@ class Session : public std::enable_shared_from_this<Session> {
 }  // namespace
 
 TransportFactory plain_transports() {
-  return [](tcp::socket socket) { return std::make_unique<PlainTransport>(std::move(socket)); };
+  return [](tcp::socket socket) { return std::make_unique<StreamTransport<tcp::socket>>(std::move(socket)); };
 }
 
 struct HttpServer::Impl {

@@ -1,48 +1,25 @@
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 
-#include "serve/transport.h"
+#include "serve/stream_transport.h"
 
 namespace throughline::serve {
 namespace {
 
 namespace asio = boost::asio;
-namespace ssl = boost::asio::ssl;
+namespace ssl = asio::ssl;
 using asio::ip::tcp;
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
-class TlsTransport : public Transport {
+class TlsTransport : public StreamTransport<ssl::stream<tcp::socket>> {
  public:
-  TlsTransport(tcp::socket socket, std::shared_ptr<ssl::context> context)
-      : context_(std::move(context)), stream_(std::move(socket), *context_) {}
+  TlsTransport(tcp::socket socket, const std::shared_ptr<ssl::context>& context)
+      : StreamTransport(std::move(socket), *context), context_(context) {}
   awaitable<ErrorCode> open() override {
     const auto [failure] = co_await stream_.async_handshake(ssl::stream_base::server, kToken);
     co_return failure;
   }
-  awaitable<size_t> read_some(asio::mutable_buffer buffer, ErrorCode& code) override {
-    const auto [failure, count] = co_await stream_.async_read_some(buffer, kToken);
-    code = failure;
-    co_return count;
-  }
-  awaitable<ErrorCode> write(asio::const_buffer bytes) override {
-    const auto [failure, count] = co_await asio::async_write(stream_, bytes, kToken);
-    co_return failure;
-  }
-  // Answers carry their length, so an end without TLS's own farewell loses nothing.
-  void end_of_writing() override {
-    ErrorCode ignored;
-    stream_.lowest_layer().shutdown(tcp::socket::shutdown_send, ignored);
-  }
-  void close() override {
-    ErrorCode ignored;
-    stream_.lowest_layer().close(ignored);
-  }
 
  private:
-  std::shared_ptr<ssl::context> context_;
-  ssl::stream<tcp::socket> stream_;
+  std::shared_ptr<ssl::context> context_;  // of the stream
 };
 
 }  // namespace

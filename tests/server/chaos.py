@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from client import ROOT, Server
+from client import ROOT, Server, events_of
 
 POLICIES = ["full", "rpc:interval=16,ratio=2,window=8", "recency:budget=64"]
 PROMPTS = ["Once upon a time", "Lily had a dog", "The sun was", "Tom and Sam went to", "One day a big"]
@@ -86,12 +86,7 @@ class Stream(threading.Thread):
             choice = json.loads(rest)["choices"][0]
             self.results[self.seed] = (choice["token_ids"], choice["finish_reason"])
             return
-        text = b""
-        while rest:  # chunked
-            size, _, rest = rest.partition(b"\r\n")
-            text += rest[:int(size, 16)]
-            rest = rest[int(size, 16) + 2:]
-        events = [line[6:] for line in text.decode().split("\n") if line.startswith("data: ")]
+        events = events_of(rest)
         assert events and events[-1] == "[DONE]", f"cut off: ...{events[-1:]}"
         chunks = [json.loads(e) for e in events[:-1]]
         ids = [i for c in chunks for i in c["choices"][0].get("token_ids", [])]

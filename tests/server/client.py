@@ -1,4 +1,4 @@
-"""Starts `throughline serve` on a free port and talks to it; standard library only. For basic.py and chaos.py."""
+"""Starts `throughline serve` on a free port and talks to it; standard library only. For the scripts beside it."""
 import http.client
 import json
 import os
@@ -11,6 +11,16 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def events_of(rest):
+    """The `data:` of a chunked stream's body that was read whole, [DONE] included."""
+    text = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        text += rest[:int(size, 16)]
+        rest = rest[int(size, 16) + 2:]
+    return [line[6:] for line in text.decode().split("\n") if line.startswith("data: ")]
 
 
 class Server:

@@ -11,7 +11,7 @@ import selectors
 import socket
 import time
 
-from client import Server
+from client import Server, events_of
 
 
 def threads_of(server):
@@ -50,12 +50,7 @@ def read_slowly(connections):
 def ids_of(got):
     head, _, rest = got.partition(b"\r\n\r\n")
     assert b" 200 " in head, got[:200]
-    text = b""
-    while rest:  # chunked
-        size, _, rest = rest.partition(b"\r\n")
-        text += rest[:int(size, 16)]
-        rest = rest[int(size, 16) + 2:]
-    events = [line[6:] for line in text.decode().split("\n") if line.startswith("data: ")]
+    events = events_of(rest)
     assert events[-1] == "[DONE]" and events.count("[DONE]") == 1
     choices = [json.loads(event)["choices"][0] for event in events[:-1]]
     assert [c["finish_reason"] for c in choices if c["finish_reason"]] == ["length"]

@@ -3,6 +3,10 @@
 
 #include <immintrin.h>
 
+// Each file says what it needs besides: #define TL_TARGET TL_AVX512("avx512bf16").
+#define TL_AVX512(extension) __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq," extension)))
+#define TL_INLINE TL_TARGET inline __attribute__((always_inline))
+
 // g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"

@@ -9,8 +9,7 @@
 
 #include "ops/cpu/avx512-inl.h"
 
-#define TL_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
-#define TL_INLINE TL_TARGET inline __attribute__((always_inline))
+#define TL_TARGET TL_AVX512("avx512bf16")
 
 namespace throughline::ops::cpu {
 namespace {

@@ -1,0 +1,222 @@
+// What attention's kernels are made of: rows of K and V in every dtype, widened to fp32 lanes, and register tiles of a
+// few queries against a few rows. Compiled once a target; no lambdas and no std templates, as attention_kernels-inl.h.
+#if defined(THROUGHLINE_ATTENTION_TILES_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef THROUGHLINE_ATTENTION_TILES_INL
+#undef THROUGHLINE_ATTENTION_TILES_INL
+#else
+#define THROUGHLINE_ATTENTION_TILES_INL
+#endif
+
+#include "ops/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace throughline::ops::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using BitsTag = hn::RebindToUnsigned<FloatTag>;
+using HalfBitsTag = hn::Repartition<uint16_t, BitsTag>;
+using Vec = hn::Vec<FloatTag>;
+
+constexpr int64_t kBlock = kAttentionBlockSlots;
+constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
+constexpr int64_t kChunk = 2 * kLanes;  // head_dim is padded to multiples of it
+constexpr int64_t kScoreSlots = 16;     // K rows widened at a time: 8 KiB at head_dim 128
+constexpr int64_t kValueSlots = 32;     // V rows at a time: 16 KiB
+constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a row once beats widening it per tile
+// Rows to fetch ahead, into L2: the hardware's prefetcher starts anew every 4 KiB, and fetching into L1 is limited by
+// its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
+constexpr int64_t kPrefetchSlots = 64;
+constexpr float kNoScore = -3.0e38f;
+static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
+
+constexpr int64_t Padded(int64_t head_dim) { return (head_dim + kChunk - 1) / kChunk * kChunk; }
+
+// ---------------------------------------------------------------- rows of K and V
+
+// fp32 values, in lane layout.
+struct FloatRow {
+  static constexpr int64_t kBytes = 4;
+  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& first, Vec& second) {
+    const FloatTag d;
+    const float* from = reinterpret_cast<const float*>(row) + chunk * kChunk;
+    first = hn::LoadU(d, from);
+    second = hn::LoadU(d, from + kLanes);
+  }
+};
+
+// bf16 values; widening splits a chunk into its even and its odd elements.
+struct Bf16Row {
+  static constexpr int64_t kBytes = 2;
+  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& even, Vec& odd) {
+    const FloatTag d;
+    const BitsTag bits;
+    const auto both =
+        hn::BitCast(bits, hn::LoadU(HalfBitsTag(), reinterpret_cast<const uint16_t*>(row) + chunk * kChunk));
+    even = hn::BitCast(d, hn::ShiftLeft<16>(both));
+    odd = hn::BitCast(d, hn::And(both, hn::Set(bits, 0xffff0000u)));
+  }
+};
+
+// int8 values as whole numbers; multiplied by their scale once they are sums or widened.
+struct Int8Row {
+  static constexpr int64_t kBytes = 1;
+  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& first, Vec& second) {
+    const FloatTag d;
+    const hn::RebindToSigned<FloatTag> di;
+    const hn::Rebind<int8_t, FloatTag> d8;
+    const int8_t* from = reinterpret_cast<const int8_t*>(row) + chunk * kChunk;
+    first = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from)));
+    second = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from + kLanes)));
+  }
+};
+
+// A row of any head_dim and dtype into lane layout, zero padded.
+template <class Row>
+HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_bytes, float* out) {
+  const FloatTag d;
+  Vec first, second;
+  int64_t chunk = 0;
+  for (; (chunk + 1) * kChunk <= head_dim; ++chunk) {
+    Row::Pair(row, chunk, first, second);
+    hn::Store(first, d, out + chunk * kChunk);
+    hn::Store(second, d, out + chunk * kChunk + kLanes);
+  }
+  const int64_t rest = head_dim - chunk * kChunk;
+  if (rest == 0) return;
+  HWY_ALIGN std::byte padded[kChunk * sizeof(float)] = {};
+  std::memcpy(padded, row + chunk * kChunk * element_bytes, rest * element_bytes);
+  Row::Pair(padded, 0, first, second);
+  hn::Store(first, d, out + chunk * kChunk);
+  hn::Store(second, d, out + chunk * kChunk + kLanes);
+}
+
+HWY_INLINE void WidenInt8(const std::byte* row, float scale, int64_t head_dim, float* out) {
+  const FloatTag d;
+  WidenAs<Int8Row>(row, head_dim, 1, out);
+  const Vec factor = hn::Set(d, scale);
+  for (int64_t i = 0; i < Padded(head_dim); i += kLanes) hn::Store(hn::Mul(hn::Load(d, out + i), factor), d, out + i);
+}
+
+// `scale`: of an int8 row.
+HWY_INLINE void Widen(const PageLayout& pages, const std::byte* row, float scale, float* out) {
+  if (pages.bf16) {
+    WidenAs<Bf16Row>(row, pages.head_dim, 2, out);
+  } else if (pages.int8) {
+    WidenInt8(row, scale, pages.head_dim, out);
+  } else {
+    WidenAs<FloatRow>(row, pages.head_dim, 4, out);
+  }
+}
+
+// Where element d of a pool's row stands in lane layout.
+HWY_INLINE int64_t LaneOf(bool bf16, int64_t d) {
+  if (!bf16) return d;
+  return d / kChunk * kChunk + d % 2 * kLanes + d % kChunk / 2;
+}
+
+HWY_INLINE void FetchAhead(const std::byte* from, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, /*write=*/0, /*L2 and below*/ 2);
+}
+
+// ---------------------------------------------------------------- arithmetic
+
+// One function for whole vectors, tails and single numbers.
+HWY_NOINLINE Vec Exp(Vec x) { return throughline::ops::HWY_NAMESPACE::Exp(x); }
+
+HWY_INLINE float ExpOne(float x) { return hn::GetLane(Exp(hn::Set(FloatTag(), x))); }
+
+// Lower half: sums of neighbours in a; upper half: in b. log2(lanes) rounds of it reduce as many vectors to one.
+HWY_INLINE Vec PairSums(Vec a, Vec b) {
+  const FloatTag d;
+  return hn::Add(hn::ConcatEven(d, b, a), hn::ConcatOdd(d, b, a));
+}
+
+// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. The first to touch rows has fetch set:
+// then rows[] goes on for kPrefetchSlots.
+template <class Row, int kQueries>
+HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, bool fetch,
+                          float* scores) {
+  const FloatTag d;
+  constexpr int kGroups = static_cast<int>(kLanes / 4);
+  Vec fours[kQueries][kGroups];
+  for (int group = 0; group < kGroups; ++group) {
+    const std::byte* const* four = rows + 4 * group;
+    if (fetch) {
+      for (int i = 0; i < 4; ++i) FetchAhead(four[i + kPrefetchSlots], padded * Row::kBytes);
+    }
+    Vec sums[kQueries][4];
+    for (int q = 0; q < kQueries; ++q) {
+      for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
+    }
+    for (int64_t chunk = 0; chunk * kChunk < padded; ++chunk) {
+      Vec first[4], second[4];
+      for (int i = 0; i < 4; ++i) Row::Pair(four[i], chunk, first[i], second[i]);
+      for (int q = 0; q < kQueries; ++q) {
+        const Vec query = hn::Load(d, queries + q * padded + chunk * kChunk);
+        for (int i = 0; i < 4; ++i) sums[q][i] = hn::MulAdd(query, first[i], sums[q][i]);
+      }
+      for (int q = 0; q < kQueries; ++q) {
+        const Vec query = hn::Load(d, queries + q * padded + chunk * kChunk + kLanes);
+        for (int i = 0; i < 4; ++i) sums[q][i] = hn::MulAdd(query, second[i], sums[q][i]);
+      }
+    }
+    for (int q = 0; q < kQueries; ++q) {
+      fours[q][group] = PairSums(PairSums(sums[q][0], sums[q][1]), PairSums(sums[q][2], sums[q][3]));
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    for (int left = kGroups; left > 1; left /= 2) {
+      for (int i = 0; i < left / 2; ++i) fours[q][i] = PairSums(fours[q][2 * i], fours[q][2 * i + 1]);
+    }
+    hn::Store(fours[q][0], d, scores + q * kBlock);
+  }
+}
+
+// sums[q][chunk0 .. chunk0 + kChunks) += weights[q][slot] * row[slot], slot after slot.
+template <class Row, int kQueries, int kChunks>
+HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t chunk0,
+                          int64_t padded, float* sums) {
+  const FloatTag d;
+  Vec acc[kQueries][2 * kChunks];
+  for (int q = 0; q < kQueries; ++q) {
+    for (int i = 0; i < 2 * kChunks; ++i) {
+      acc[q][i] = hn::Load(d, sums + q * padded + chunk0 * kChunk + i * kLanes);
+    }
+  }
+  for (int64_t slot = 0; slot < slots; ++slot) {
+    if (fetch) {
+      FetchAhead(rows[slot + kPrefetchSlots] + chunk0 * kChunk * Row::kBytes, kChunks * kChunk * Row::kBytes);
+    }
+    Vec values[2 * kChunks];
+    for (int c = 0; c < kChunks; ++c) Row::Pair(rows[slot], chunk0 + c, values[2 * c], values[2 * c + 1]);
+    for (int q = 0; q < kQueries; ++q) {
+      const Vec weight = hn::Set(d, weights[q * kBlock + slot]);
+      for (int i = 0; i < 2 * kChunks; ++i) acc[q][i] = hn::MulAdd(weight, values[i], acc[q][i]);
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    for (int i = 0; i < 2 * kChunks; ++i) {
+      hn::Store(acc[q][i], d, sums + q * padded + chunk0 * kChunk + i * kLanes);
+    }
+  }
+}
+
+template <class Row, int kQueries>
+HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, bool fetch, int64_t padded,
+                          float* sums) {
+  if (slots <= 0) return;
+  constexpr int kWide = kQueries == 4 ? 2 : 4;  // 16 accumulators for 4 and 2 queries
+  int64_t chunk = 0;
+  for (; (chunk + kWide) * kChunk <= padded; chunk += kWide) {
+    ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, padded, sums);
+  }
+  for (; chunk * kChunk < padded; ++chunk)
+    ValueTile<Row, kQueries, 1>(weights, rows, slots, fetch, chunk, padded, sums);
+}
+
+}  // namespace throughline::ops::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
