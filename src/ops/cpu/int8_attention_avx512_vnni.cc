@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "ops/cpu/avx512-inl.h"
+#include "ops/cpu/cpu_limit.h"
 
 #define TL_TARGET TL_AVX512("avx512vnni")
 
@@ -228,9 +229,7 @@ TL_TARGET void values(const Int8ValueTask& task) {
 
 const Int8Attention* int8_attention() {
   static const Int8Attention all{load_query, scores, values};
-  static const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                                __builtin_cpu_supports("avx512vnni");
+  static const bool supported = has_avx512_vnni();
   return supported ? &all : nullptr;
 }
 
