@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kSystemPageBytes = 4096;
 constexpr int64_t kHugePageBytes = 2 << 20;
+constexpr size_t kSmallPoolBytes = size_t{4} << 30;
 
 int64_t page_stride_bytes(const KvShape& shape) {
   return (shape.bytes_per_page() + kSystemPageBytes - 1) / kSystemPageBytes * kSystemPageBytes;
@@ -55,8 +56,9 @@ Result<std::unique_ptr<PagePool>> PagePool::create(const KvShape& shape, int64_t
     return Error{"cannot reserve " + std::to_string(bytes) + " bytes for the KV pool: " + std::strerror(errno),
                  "KV memory", "give a smaller --kv-memory"};
   }
-  // Only where a page covers whole huge pages: else returning one would leave most of its memory behind.
-  if (page_stride_bytes(shape) >= kHugePageBytes) madvise(storage, bytes, MADV_HUGEPAGE);
+  // Where a page covers whole huge pages: else returning one leaves the memory of a huge page behind whose other parts
+  // are in use, which only small pools may do.
+  if (page_stride_bytes(shape) >= kHugePageBytes || bytes <= kSmallPoolBytes) madvise(storage, bytes, MADV_HUGEPAGE);
   return std::unique_ptr<PagePool>(new PagePool(shape, pages, static_cast<std::byte*>(storage)));
 }
 

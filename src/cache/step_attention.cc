@@ -149,6 +149,7 @@ StepAttention::StepAttention(std::vector<StepSequence> sequences, const ops::Rop
     : state_(std::make_unique<State>()) {
   TL_CHECK(!sequences.empty(), "a step without sequences");
   std::vector<int64_t> positions;
+  state_->members.reserve(sequences.size());
   for (StepSequence& sequence : sequences) {
     SequenceCache::State* cache = sequence.cache->state_.get();
     state_->add(std::move(sequence), cache, &positions);

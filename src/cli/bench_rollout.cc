@@ -85,7 +85,8 @@ Result<std::unique_ptr<Engine>> make_engine(const ModelParts& model, const Rollo
   EngineOptions options;
   options.batch_max = rollout.batch;
   options.exact = rollout.exact;
-  options.speculation.num_speculative_tokens = 0;  // as in training
+  options.speculation.num_speculative_tokens = 0;  // this and turns as in training
+  options.park_memory_bytes = int64_t{1} << 30;
   return Engine::create(model.decoder.get(), model.tokenizer.get(), model.defaults.eos_ids, options);
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "base/stopwatch.h"
 #include "cache/page_pool.h"
@@ -62,7 +63,7 @@ struct Engine::State {
   EngineStats stats;
   RowCost row_cost;
   uint64_t arrivals = 0;
-  std::map<const Decoder*, PackedDecoder> packed;  // made when first wanted, gone with a change of the weights
+  std::map<const Decoder*, std::optional<PackedDecoder>> packed;  // of those that suit; till the weights change
 
   mutable std::mutex mutex;  // guards the four below: all that calls from other threads touch
   uint64_t last_ticket = 0;
@@ -269,8 +270,10 @@ void Engine::use_weights(WeightVersion weights) {
 
 // Null: the batch goes the decoder's own way.
 const PackedDecoder* Engine::State::packed_for(const Decoder& weights) {
-  if (options.exact || !PackedDecoder::suits(weights)) return nullptr;
-  return &packed.try_emplace(&weights, weights).first->second;
+  if (options.exact) return nullptr;
+  const auto [place, is_new] = packed.try_emplace(&weights);
+  if (is_new && PackedDecoder::suits(weights)) place->second.emplace(weights);
+  return place->second ? &*place->second : nullptr;
 }
 
 // One batch through the decoder; returns the hidden states and, per slice, the last row that is no draft: its logits
@@ -279,6 +282,8 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
                                   std::vector<int64_t>* last_rows) {
   std::vector<int64_t> ids;
   std::vector<StepSequence> sequences;
+  std::vector<TokenKind> kinds;  // of all rows but drafts
+  sequences.reserve(slices.size());
   for (const auto& [sample, rows] : slices) {
     StepSequence sequence{.cache = sample->cache.get()};
     const int64_t fed = sample->cache->next_position();
@@ -286,22 +291,24 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
       ids.push_back(sample->id_at(position));
       sequence.kinds.push_back(sample->kind_at(position));
     }
+    kinds.insert(kinds.end(), sequence.kinds.begin(), sequence.kinds.end());
     last_rows->push_back(static_cast<int64_t>(ids.size()) - 1);
     ids.insert(ids.end(), sample->drafts().begin(), sample->drafts().end());
     sequence.kinds.resize(sequence.kinds.size() + sample->drafts().size(), TokenKind::kSampled);
     if (sample->next_is_prefill()) stats.prefill_tokens += rows;
     sequences.push_back(std::move(sequence));
   }
-  std::vector<std::vector<TokenKind>> kinds;
-  for (const auto& sequence : sequences) kinds.push_back(sequence.kinds);
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
   StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale(), mode);
   const at::Tensor id_tensor = to_tensor(ids, at::kCPU);
   const PackedDecoder* small = PackedDecoder::takes(attention) ? packed_for(weights) : nullptr;
   at::Tensor hidden =
       small != nullptr ? small->forward(id_tensor, attention) : weights.forward(id_tensor, attention, mode);
-  for (size_t i = 0; i < slices.size(); ++i)
-    slices[i].sample->cache->commit(std::span(kinds[i]).first(static_cast<size_t>(slices[i].rows)));
+  std::span<const TokenKind> left(kinds);
+  for (const auto& [sample, rows] : slices) {
+    sample->cache->commit(left.first(static_cast<size_t>(rows)));
+    left = left.subspan(static_cast<size_t>(rows));
+  }
   return hidden;
 }
 

@@ -412,6 +412,34 @@ TEST_F(EngineTest, SharedPromptPagesAreFoundAgain) {
   EXPECT_EQ(engine->stats().prefix_hit_tokens, 192);  // h2o needs the prefill's attention and takes no hits
 }
 
+// Full batches go by model/packed_decoder.h, which copies the weights.
+TEST_F(EngineTest, FullBatchesFollowAChangeOfTheWeights) {
+  const auto changed = model_.decoder->clone();
+  const auto ids = [&](Engine& engine) {
+    std::vector<Request> requests;
+    for (uint64_t i = 0; i < 64; ++i) requests.push_back(greedy_request(random_prompt(3 + i % 4, vocab_, i), 8));
+    std::vector<std::vector<int32_t>> out;
+    for (const auto& result : run_all(engine, std::move(requests))) out.push_back(result.trace.token_ids());
+    return out;
+  };
+  const auto engine_of = [&](bool exact) {
+    auto engine = model_.engine({.exact = exact});
+    engine->use_weights({changed.get(), 1});
+    return engine;
+  };
+  const auto fast = engine_of(false);
+  const auto before = ids(*fast);
+  EXPECT_EQ(before, ids(*engine_of(true)));
+  {
+    const at::NoGradGuard guard;
+    changed->flat_weights().mul_(-0.9);
+  }
+  fast->use_weights({changed.get(), 2});
+  const auto after = ids(*fast);
+  EXPECT_NE(after, before);
+  EXPECT_EQ(after, ids(*engine_of(true)));
+}
+
 TEST_F(EngineTest, NewWeightsAreTakenAtAChunksStart) {
   const auto other = model_.decoder->clone();
   {

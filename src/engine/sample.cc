@@ -12,7 +12,9 @@ Sample::Sample(std::shared_ptr<const Job> job, int64_t index, uint64_t arrival, 
       runner_(*job_->request.environment, job_->query_ids, job_->limits, job_->tags, job_->opened_by_prompt,
               job_->replacement),
       since_(Clock::now()) {
-  for (const int32_t id : job_->query_ids) history_.prompt[id] = true;
+  if (job_->request.sampling.has_penalties()) {
+    for (const int32_t id : job_->query_ids) history_.prompt[id] = true;
+  }
   if (tokenizer != nullptr) {
     decoder_.emplace(*tokenizer, /*skip_special=*/true);
     stops_.emplace(job_->request.sampling.stop);
@@ -184,7 +186,7 @@ void Sample::take_new_ids() {
       continue;
     }
     const int32_t id = ids[seen_in_chunk_++];
-    ++history_.output[id];
+    if (job_->request.sampling.has_penalties()) ++history_.output[id];
     ++history_.tokens;
     const bool is_ending_id = ends_with_id && history_.tokens == runner_.tokens();
     const int64_t index = history_.tokens - 1;

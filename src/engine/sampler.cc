@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -20,8 +21,7 @@ double log_sum_exp(std::span<const float> logits) {
 }
 
 bool changes_logits(const SamplingOptions& options, const DrawLimits& limits) {
-  return !limits.allowed.empty() || !limits.forbidden.empty() || !options.logit_bias.empty() ||
-         options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
+  return !limits.allowed.empty() || !limits.forbidden.empty() || !options.logit_bias.empty() || options.has_penalties();
 }
 
 void take_out(std::vector<float>& logits, const DrawLimits& limits) {
@@ -59,14 +59,42 @@ struct Better {
   bool operator()(int32_t a, int32_t b) const { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; }
 };
 
-// The best `count` ids in order.
-void best_ids(std::span<const float> logits, int64_t count, std::vector<int32_t>& order) {
+// Ids that hold the best `count`, ascending. A block of ids whose best is below the count-th best of the blocks' bests
+// has none of them: of 151,936 ids and few wanted, nearly all go at the price of one maximum each.
+void candidates(std::span<const float> logits, int64_t count, SamplerScratch& scratch) {
+  constexpr int64_t kBlock = 64;
   const auto vocab = static_cast<int64_t>(logits.size());
-  count = std::min(count, vocab);
-  order.resize(vocab);
-  std::iota(order.begin(), order.end(), 0);
+  const int64_t blocks = (vocab + kBlock - 1) / kBlock;
+  std::vector<int32_t>& order = scratch.order;
+  if (2 * count >= blocks) {
+    order.resize(vocab);
+    std::iota(order.begin(), order.end(), 0);
+    return;
+  }
+  std::vector<float>&bests = scratch.weights, &sorted = scratch.sorted;
+  bests.resize(blocks);
+  for (int64_t b = 0; b < blocks; ++b)
+    bests[b] = ops::kernels::largest(logits.data() + b * kBlock, std::min(kBlock, vocab - b * kBlock));
+  sorted = bests;
+  if (count > 0) std::nth_element(sorted.begin(), sorted.begin() + count - 1, sorted.end(), std::greater<>());
+  order.clear();
+  for (int64_t b = 0; count > 0 && b < blocks; ++b) {
+    if (bests[b] < sorted[count - 1]) continue;
+    for (int64_t id = b * kBlock; id < std::min(vocab, (b + 1) * kBlock); ++id) {
+      if (logits[id] >= sorted[count - 1]) order.push_back(static_cast<int32_t>(id));
+    }
+  }
+}
+
+// The best `count` ids in order, in scratch.order.
+void best_ids(std::span<const float> logits, int64_t count, SamplerScratch& scratch) {
+  count = std::min(count, static_cast<int64_t>(logits.size()));
+  candidates(logits, count, scratch);
+  std::vector<int32_t>& order = scratch.order;
+  count = std::min(count, static_cast<int64_t>(order.size()));  // fewer only where there are NaN
   const Better better{logits};
-  if (count < vocab) std::nth_element(order.begin(), order.begin() + count, order.end(), better);
+  if (count < static_cast<int64_t>(order.size()))
+    std::nth_element(order.begin(), order.begin() + count, order.end(), better);
   order.resize(count);
   std::sort(order.begin(), order.end(), better);
 }
@@ -74,7 +102,7 @@ void best_ids(std::span<const float> logits, int64_t count, std::vector<int32_t>
 void add_logprobs(TokenDraw& draw, std::span<const float> logits, int64_t top, SamplerScratch& scratch) {
   const double normaliser = log_sum_exp(logits);
   draw.logprob = static_cast<float>(logits[draw.id] - normaliser);
-  best_ids(logits, top, scratch.order);
+  best_ids(logits, top, scratch);
   for (const int32_t id : scratch.order) draw.top.push_back({id, static_cast<float>(logits[id] - normaliser)});
 }
 
@@ -93,7 +121,7 @@ void filter(std::span<const float> logits, const SamplingOptions& options, Sampl
   }
   int64_t ordered = limit == vocab ? std::min<int64_t>(vocab, 256) : limit;
   while (true) {
-    best_ids(logits, ordered, scratch.order);
+    best_ids(logits, ordered, scratch);
     double sum = 0;
     if (limit < vocab) {
       total = 0;
@@ -121,6 +149,61 @@ void filter(std::span<const float> logits, const SamplingOptions& options, Sampl
     }
     ordered = std::min(vocab, ordered * 8);
   }
+}
+
+// An id drawn from softmax(logits / T). The weights are added up in blocks, so that the search passes most of them by.
+int32_t draw_of_all(std::span<const float> logits, double inverse_t, double uniform, SamplerScratch& scratch) {
+  constexpr int64_t kBlock = 256;
+  const auto vocab = static_cast<int64_t>(logits.size());
+  const float peak = ops::kernels::largest(logits.data(), vocab);
+  scratch.weights.resize(vocab);
+  scratch.sorted.clear();  // the blocks' sums
+  double total = 0;
+  for (int64_t from = 0; from < vocab; from += kBlock) {
+    scratch.sorted.push_back(ops::kernels::softmax_weights(logits.data() + from, std::min(kBlock, vocab - from), peak,
+                                                           static_cast<float>(inverse_t),
+                                                           scratch.weights.data() + from));
+    total += scratch.sorted.back();
+  }
+  const double target = total * uniform;
+  double sum = 0;
+  int64_t block = 0, possible = 0;  // possible: the last such block, should rounding leave the sum short of the target
+  for (; block < static_cast<int64_t>(scratch.sorted.size()); ++block) {
+    if (scratch.sorted[block] > 0) possible = block;
+    if (sum + scratch.sorted[block] > target) break;
+    sum += scratch.sorted[block];
+  }
+  if (block == static_cast<int64_t>(scratch.sorted.size())) block = possible;
+  int64_t chosen = block * kBlock;
+  for (int64_t id = block * kBlock; id < std::min(vocab, (block + 1) * kBlock); ++id) {
+    if (scratch.weights[id] > 0) chosen = id;  // likewise the last possible one
+    sum += scratch.weights[id];
+    if (sum > target) break;
+  }
+  return static_cast<int32_t>(chosen);
+}
+
+// An id drawn from what filter() left in scratch.order.
+TokenDraw draw_of_some(std::span<const float> logits, double inverse_t, double uniform, SamplerScratch& scratch) {
+  const float top = logits[scratch.order.front()];
+  scratch.weights.resize(scratch.order.size());
+  double total = 0;
+  for (size_t i = 0; i < scratch.order.size(); ++i) {
+    scratch.weights[i] = static_cast<float>(std::exp((logits[scratch.order[i]] - top) * inverse_t));
+    total += scratch.weights[i];
+  }
+  const double target = total * uniform;
+  double sum = 0;
+  size_t chosen = 0;
+  for (size_t i = 0; i < scratch.order.size(); ++i) {
+    if (scratch.weights[i] > 0) chosen = i;  // the last possible one, should rounding leave sum short of target
+    sum += scratch.weights[i];
+    if (sum > target) break;
+  }
+  TokenDraw draw;
+  draw.id = scratch.order[chosen];
+  draw.sampling_logprob = static_cast<float>(std::log(scratch.weights[chosen] / total));
+  return draw;
 }
 
 }  // namespace
@@ -178,36 +261,19 @@ TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& optio
     draw.id = static_cast<int32_t>(std::max_element(adjusted.begin(), adjusted.end()) - adjusted.begin());
     draw.sampling_logprob = 0;
   } else {
+    const double inverse_t = 1 / options.temperature;
+    const double uniform =
+        random_uniform({options.seed, sample, static_cast<uint64_t>(history.tokens), RngPurpose::kSample});
     if (filtered) {
       filter(adjusted, options, scratch);
+      draw = draw_of_some(adjusted, inverse_t, uniform, scratch);
     } else {
-      scratch.order.resize(adjusted.size());
-      std::iota(scratch.order.begin(), scratch.order.end(), 0);
-    }
-    const float top = *std::max_element(adjusted.begin(), adjusted.end());
-    const double inverse_t = 1 / options.temperature;
-    scratch.weights.resize(scratch.order.size());
-    double total = 0;
-    for (size_t i = 0; i < scratch.order.size(); ++i) {
-      scratch.weights[i] = static_cast<float>(std::exp((adjusted[scratch.order[i]] - top) * inverse_t));
-      total += scratch.weights[i];
-    }
-    const double target =
-        total * random_uniform({options.seed, sample, static_cast<uint64_t>(history.tokens), RngPurpose::kSample});
-    double sum = 0;
-    size_t chosen = 0;
-    for (size_t i = 0; i < scratch.order.size(); ++i) {
-      if (scratch.weights[i] > 0) chosen = i;  // the last possible one, should rounding leave sum short of target
-      sum += scratch.weights[i];
-      if (sum > target) break;
-    }
-    draw.id = scratch.order[chosen];
-    if (!filtered && options.sampling_logprobs) {  // the trainer computes it by the same function
-      const auto n = static_cast<int64_t>(adjusted.size());
-      draw.sampling_logprob =
-          ops::kernels::scaled_softmax(adjusted.data(), n, static_cast<float>(inverse_t)).logprob(adjusted[draw.id]);
-    } else {
-      draw.sampling_logprob = static_cast<float>(std::log(scratch.weights[chosen] / total));
+      draw.id = draw_of_all(adjusted, inverse_t, uniform, scratch);
+      if (options.sampling_logprobs) {  // the trainer computes it by the same function
+        const auto n = static_cast<int64_t>(adjusted.size());
+        draw.sampling_logprob =
+            ops::kernels::scaled_softmax(adjusted.data(), n, static_cast<float>(inverse_t)).logprob(adjusted[draw.id]);
+      }
     }
   }
   if (!options.sampling_logprobs) draw.sampling_logprob = kNoLogprob;

@@ -35,12 +35,14 @@ struct SamplingOptions {
   bool ignore_eos = false;
   int64_t logprobs = -1;  // -1: none; N: the token's and the N best
   bool sampling_logprobs = false;
+
+  bool has_penalties() const { return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0; }
 };
 
 // Checks ranges and ids; the error names the field.
 Status check_sampling(const SamplingOptions& options, int64_t vocab, const std::string& where);
 
-// What the penalties count.
+// What the penalties count (without any, only `tokens` need be right).
 struct TokenHistory {
   std::unordered_map<int32_t, int64_t> output;  // id -> times generated
   std::unordered_map<int32_t, bool> prompt;     // ids of the query
@@ -51,7 +53,7 @@ struct TokenHistory {
 struct SamplerScratch {
   std::vector<uint64_t> allowed;  // the caller's, for DrawLimits
   std::vector<float> logits;
-  std::vector<float> weights;
+  std::vector<float> weights, sorted;
   std::vector<int32_t> order;
 };
 

@@ -146,5 +146,37 @@ RC_GTEST_PROP(Sampler, KeepsToTheFilteredSet, ()) {
   }
 }
 
+// Large vocabularies: blocks are passed by when the best are looked for and when an id is drawn.
+TEST(Sampler, LargeVocabularies) {
+  for (const size_t vocab : {2000, 151936}) {
+    std::vector<float> logits(vocab);
+    for (size_t id = 0; id < vocab; ++id) logits[id] = static_cast<float>((id * 7919) % 977) / 100;  // many ties
+    std::vector<int32_t> order(vocab);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+    SamplerScratch scratch;
+    for (const int64_t top : {0, 1, 20, 1500}) {
+      const TokenDraw scored = score_token(logits, 17, top, scratch);
+      ASSERT_EQ(scored.top.size(), static_cast<size_t>(top));
+      for (int64_t i = 0; i < top; ++i) ASSERT_EQ(scored.top[i].id, order[i]) << vocab << " " << top << " " << i;
+    }
+    // Half of what is likely is one id in the middle, the rest lies evenly on a thousand.
+    std::vector<float> peaked(vocab, -1e4F);
+    for (size_t id = 0; id < 1000; ++id) peaked[id * (vocab / 1000)] = 0;
+    const size_t middle = vocab / 2 + 1;
+    peaked[middle] = std::log(1000.F);
+    double hits = 0, mean = 0;
+    const int draws = 2000;
+    for (int i = 0; i < draws; ++i) {
+      const int32_t id = draw(peaked, {}, i).id;
+      ASSERT_GE(peaked[id], 0);
+      hits += id == static_cast<int32_t>(middle);
+      if (id != static_cast<int32_t>(middle)) mean += id;
+    }
+    EXPECT_NEAR(hits / draws, 0.5, 0.05);
+    EXPECT_NEAR(mean / (draws - hits) / static_cast<double>(vocab), 0.5, 0.05);
+  }
+}
+
 }  // namespace
 }  // namespace throughline

@@ -177,11 +177,18 @@ void Scheduler::end_turns() {
   // Those that ended meanwhile are not counted: time stands still, to their successors' good, for a step.
   virtual_time_ += static_cast<double>(std::max<int64_t>(0, tokens - tokens_seen_)) / std::max(weights, 1e-9);
   tokens_seen_ = tokens;
+  if (!someone_waits_) {
+    const auto sooner = [](const auto& a, const auto& b) { return a->turn_ends < b->turn_ends; };
+    for (const auto& sample : samples_) begin_turn(*sample, virtual_time_);
+    if (!std::is_sorted(samples_.begin(), samples_.end(), sooner))
+      std::stable_sort(samples_.begin(), samples_.end(), sooner);
+    return;
+  }
   std::vector<std::unique_ptr<Sample>> again;
   for (auto& sample : samples_) {
     const int64_t turn = sample->runner().tokens() - sample->turn_from;
-    if (someone_waits_ && turn < options_.turn_tokens) continue;
-    begin_turn(*sample, someone_waits_ ? sample->turn_ends : virtual_time_);
+    if (turn < options_.turn_tokens) continue;
+    begin_turn(*sample, sample->turn_ends);
     again.push_back(std::move(sample));
   }
   std::erase(samples_, nullptr);

@@ -8,6 +8,7 @@
 #include "ops/autograd.h"
 #include "ops/cpu/panel_gemm.h"
 #include "ops/cpu/thread_tasks.h"
+#include "ops/huge_pages.h"
 #include "ops/parallel.h"
 #include "ops/row_kernels.h"
 
@@ -59,10 +60,11 @@ bool PackedDecoder::suits(const Decoder& decoder) {
 PackedDecoder::Matrix PackedDecoder::pack(const at::Tensor& weight, const at::Tensor& bias) {
   const at::Tensor w = weight.contiguous();
   const int64_t out = w.size(0), in = w.size(1), width = kernels::panel_columns(), panels = (out + width - 1) / width;
-  Matrix matrix{.panels = at::empty({panels * width * in}, w.options().requires_grad(false)), .out = out, .in = in};
+  Matrix matrix{.memory = ops::empty_in_huge_pages({panels * width * in}, at::kFloat), .out = out, .in = in};
   TL_CHECK(!bias.defined() || bias.is_contiguous(), "a bias must be contiguous");
   if (bias.defined()) matrix.bias = f32(bias);
-  kernels::pack_panels(f32(w), 1, in, in, out, 0, panels, f32_out(matrix.panels));
+  kernels::pack_panels(f32(w), 1, in, in, out, 0, panels, f32_out(matrix.memory));
+  matrix.panels = f32(matrix.memory);
   return matrix;
 }
 
@@ -87,7 +89,7 @@ bool PackedDecoder::takes(const StepAttention& attention) {
 }
 
 void PackedDecoder::Matrix::multiply(const float* x, int64_t rows, const float* add, float* y) const {
-  kernels::panel_gemm(x, in, 1, f32(panels), add, y, out, rows, out, in);
+  kernels::panel_gemm(x, in, 1, panels, add, y, out, rows, out, in);
   add_bias(bias, y, rows, out);
 }
 
@@ -98,7 +100,7 @@ void PackedDecoder::run_ffn(int64_t layer, const Rows& r) const {
   for (int64_t n = 0; n < c.ffn; n += width) {
     const int64_t used = std::min(width, c.ffn - n), at = n * c.hidden;
     for (const auto& [matrix, y] : {std::pair{&w.gate, r.gate}, std::pair{&w.up, r.up}}) {
-      kernels::panel_gemm(r.h, c.hidden, 1, f32(matrix->panels) + at, nullptr, y, used, r.count, used, c.hidden);
+      kernels::panel_gemm(r.h, c.hidden, 1, matrix->panels + at, nullptr, y, used, r.count, used, c.hidden);
       add_bias(matrix->bias != nullptr ? matrix->bias + n : nullptr, y, r.count, used);
     }
     for (int64_t i = 0; i < r.count; ++i)
@@ -164,8 +166,8 @@ at::Tensor PackedDecoder::logits(const at::Tensor& hidden_in) const {
   at::Tensor out = at::empty({rows, n}, at::kFloat);
   ops::run_tasks((rows + block - 1) / block * parts, [&](int64_t i) {
     const int64_t row = i / parts * block, from = i % parts * columns;
-    kernels::panel_gemm(f32(hidden) + row * in, in, 1, f32(head_.panels) + from * in, nullptr,
-                        f32_out(out) + row * n + from, n, std::min(block, rows - row), std::min(columns, n - from), in);
+    kernels::panel_gemm(f32(hidden) + row * in, in, 1, head_.panels + from * in, nullptr, f32_out(out) + row * n + from,
+                        n, std::min(block, rows - row), std::min(columns, n - from), in);
   });
   return out;
 }

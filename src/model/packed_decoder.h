@@ -35,7 +35,8 @@ class PackedDecoder {
 
  private:
   struct Matrix {  // [out, in] in panels
-    at::Tensor panels;
+    at::Tensor memory;
+    const float* panels = nullptr;
     const float* bias = nullptr;
     int64_t out = 0, in = 0;
 

@@ -61,6 +61,11 @@ RopeAngles rope_angles(const RopeFrequencies& frequencies, std::span<const int64
   const int64_t grain = std::max<int64_t>(1, kAnglesPerThread / std::max<int64_t>(1, half));
   parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
+      if (r > begin && positions[r] == positions[r - 1]) {  // sequences that began together
+        std::copy_n(cos + (r - 1) * half, half, cos + r * half);
+        std::copy_n(sin + (r - 1) * half, half, sin + r * half);
+        continue;
+      }
       for (int64_t i = 0; i < half; ++i) {
         // The angle is rounded to fp32 as transformers does; its cosine is then taken exactly.
         const float angle = static_cast<float>(positions[r]) * frequencies.inv_freq[i];

@@ -167,31 +167,7 @@ float logsumexp_row(const float* x, int64_t n) {
   return largest + std::log(sum_of_lanes(sum));
 }
 
-void add_softmax_row(float* x, int64_t n, float scale, float* sum) {
-  const FloatTag df;
-  const auto step = static_cast<int64_t>(lanes());
-  const auto lowest = hn::Set(df, -std::numeric_limits<float>::infinity());
-  auto peak = lowest;
-  for (int64_t i = 0; i < n; i += step) {
-    const auto active = hn::FirstN(df, static_cast<size_t>(n - i));
-    peak = hn::Max(peak, hn::IfThenElse(active, load_floats(x + i, static_cast<size_t>(n - i)), lowest));
-  }
-  const auto shift = hn::MaxOfLanes(df, peak), factor = hn::Set(df, scale);
-  auto total = hn::Zero(df);
-  for (int64_t i = 0; i < n; i += step) {
-    const auto count = static_cast<size_t>(n - i);
-    const auto e = hn::Exp(df, hn::Mul(hn::Sub(load_floats(x + i, count), shift), factor));
-    store_floats(e, x + i, count);
-    total = hn::Add(total, hn::IfThenElseZero(hn::FirstN(df, count), e));
-  }
-  const auto inverse = hn::Set(df, 1 / sum_of_lanes(total));
-  for (int64_t i = 0; i < n; i += step) {
-    const auto count = static_cast<size_t>(n - i);
-    store_floats(hn::MulAdd(load_floats(x + i, count), inverse, load_floats(sum + i, count)), sum + i, count);
-  }
-}
-
-ScaledSoftmax scaled_softmax_row(const float* x, int64_t n, float inverse_temperature) {
+float largest_of_row(const float* x, int64_t n) {
   const FloatTag df;
   const auto step = static_cast<int64_t>(lanes());
   const auto lowest = hn::Set(df, -std::numeric_limits<float>::infinity());
@@ -200,8 +176,30 @@ ScaledSoftmax scaled_softmax_row(const float* x, int64_t n, float inverse_temper
     const auto count = static_cast<size_t>(n - i);
     peak = hn::Max(peak, hn::IfThenElse(hn::FirstN(df, count), load_floats(x + i, count), lowest));
   }
+  return hn::GetLane(hn::MaxOfLanes(df, peak));
+}
+
+float softmax_weights_row(const float* x, int64_t n, float peak, float inverse_temperature, float* weights) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
+  const auto shift = hn::Set(df, peak), scale = hn::Set(df, inverse_temperature);
+  const auto floor = hn::Set(df, -1000.0F);  // -inf weighs nothing
+  auto sum = hn::Zero(df);
+  for (int64_t i = 0; i < n; i += step) {
+    const auto count = static_cast<size_t>(n - i);
+    const auto z = hn::Max(hn::Mul(hn::Sub(load_floats(x + i, count), shift), scale), floor);
+    const auto e = hn::IfThenElseZero(hn::FirstN(df, count), hn::Exp(df, z));
+    store_floats(e, weights + i, count);
+    sum = hn::Add(sum, e);
+  }
+  return sum_of_lanes(sum);
+}
+
+ScaledSoftmax scaled_softmax_row(const float* x, int64_t n, float inverse_temperature) {
+  const FloatTag df;
+  const auto step = static_cast<int64_t>(lanes());
   ScaledSoftmax out;
-  out.peak = hn::GetLane(hn::MaxOfLanes(df, peak));
+  out.peak = largest_of_row(x, n);
   out.inverse_temperature = inverse_temperature;
   const auto shift = hn::Set(df, out.peak), scale = hn::Set(df, inverse_temperature);
   // A forbidden id (-inf) weighs nothing; 0 * inf must not reach the entropy.
@@ -284,7 +282,10 @@ void RopeBF16(const uint16_t* x, int64_t stride, const float* cos, const float* 
   rope_heads(x, stride, cos, sin, sign, y, heads, half);
 }
 float LogSumExp(const float* x, int64_t n) { return logsumexp_row(x, n); }
-void AddSoftmax(float* x, int64_t n, float scale, float* sum) { add_softmax_row(x, n, scale, sum); }
+float Largest(const float* x, int64_t n) { return largest_of_row(x, n); }
+float SoftmaxWeights(const float* x, int64_t n, float peak, float inverse_temperature, float* weights) {
+  return softmax_weights_row(x, n, peak, inverse_temperature, weights);
+}
 ScaledSoftmax Softmax(const float* x, int64_t n, float inverse_temperature) {
   return scaled_softmax_row(x, n, inverse_temperature);
 }
@@ -313,7 +314,8 @@ HWY_EXPORT(SiluMulBF16);
 HWY_EXPORT(RopeF32);
 HWY_EXPORT(RopeBF16);
 HWY_EXPORT(LogSumExp);
-HWY_EXPORT(AddSoftmax);
+HWY_EXPORT(Largest);
+HWY_EXPORT(SoftmaxWeights);
 HWY_EXPORT(Softmax);
 HWY_EXPORT(LogprobSlope);
 
@@ -368,7 +370,10 @@ void rope_row(const uint16_t* x, int64_t head_stride, const float* cos, const fl
   HWY_DYNAMIC_DISPATCH(RopeBF16)(x, head_stride, cos, sin, sign, y, heads, half);
 }
 float logsumexp(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(LogSumExp)(x, n); }
-void add_softmax(float* x, int64_t n, float scale, float* sum) { HWY_DYNAMIC_DISPATCH(AddSoftmax)(x, n, scale, sum); }
+float largest(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(Largest)(x, n); }
+float softmax_weights(const float* x, int64_t n, float peak, float inverse_temperature, float* weights) {
+  return HWY_DYNAMIC_DISPATCH(SoftmaxWeights)(x, n, peak, inverse_temperature, weights);
+}
 ScaledSoftmax scaled_softmax(const float* x, int64_t n, float inverse_temperature) {
   return HWY_DYNAMIC_DISPATCH(Softmax)(x, n, inverse_temperature);
 }

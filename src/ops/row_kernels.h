@@ -49,8 +49,10 @@ void rope_row(const uint16_t* x, int64_t head_stride, const float* cos, const fl
 // log(sum(exp(x))) of one row; -inf for a row of -inf, NaN if any element is NaN, +inf if any is +inf.
 float logsumexp(const float* x, int64_t n);
 
-// sum += softmax(scale x), scale positive, and x becomes exp(scale (x - its largest)); n elements.
-void add_softmax(float* x, int64_t n, float scale, float* sum);
+// The largest of one row (n > 0); of NaN nothing is promised.
+float largest(const float* x, int64_t n);
+// weights[i] = exp((x[i] - peak) * inverse_temperature), at most 1 each; returns their sum.
+float softmax_weights(const float* x, int64_t n, float peak, float inverse_temperature, float* weights);
 
 // softmax(x * inverse_temperature) of one row: what log-probs and entropy need of it. The sampler and the trainer both
 // take their log-probs from here, so the two agree bit for bit. Not defined for rows with NaN or +inf.

@@ -47,8 +47,12 @@ void vote_on(const Shape& s, int64_t block, int64_t stride, float scale, float* 
     const float* other = logits + g * block * stride;
     for (int64_t i = 0; i < block * stride; ++i) logits[i] = std::max(logits[i], other[i]);
   }
-  for (int64_t i = 0; i < s.heads_out() * block; ++i)
-    kernels::add_softmax(logits + i * stride, s.n, scale, votes + i / block * s.n);
+  for (int64_t i = 0; i < s.heads_out() * block; ++i) {
+    float* weights = logits + i * stride;
+    float* sums = votes + i / block * s.n;
+    const float share = 1 / kernels::softmax_weights(weights, s.n, kernels::largest(weights, s.n), scale, weights);
+    for (int64_t n = 0; n < s.n; ++n) sums[n] += weights[n] * share;
+  }
 }
 
 // Whole KV heads are tasks; keys are packed in panels, each multiplied with all queries of the block.
