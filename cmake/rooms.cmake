@@ -1,7 +1,8 @@
-# throughline_room(NAME [ROOMS lower...] [LIBS external...] [TORCH] [EXECUTABLE name])
+# throughline_room(NAME [ROOMS lower...] [LIBS external...] [TORCH] [LIMITED_CPU] [EXECUTABLE name])
 #
 # One folder under src/ is one room: a static library tl_NAME of all its *.cc (folders below it included) but *_test.cc
-# and *_main.cc, and one test binary NAME_test of its *_test.cc. TORCH rooms share one precompiled header.
+# and *_main.cc, and one test binary NAME_test of its *_test.cc. TORCH rooms share one precompiled header; the tests of
+# LIMITED_CPU rooms heed THROUGHLINE_CPU.
 # Linking follows ROOMS, so a room that is not named cannot be linked against.
 find_package(Threads REQUIRED)
 if(THROUGHLINE_TESTS AND NOT THROUGHLINE_SANITIZE STREQUAL "fuzzer")
@@ -67,7 +68,7 @@ if(THROUGHLINE_SANITIZE)
 endif()
 
 function(throughline_room NAME)
-  cmake_parse_arguments(ROOM "TORCH" "EXECUTABLE" "ROOMS;LIBS" ${ARGN})
+  cmake_parse_arguments(ROOM "TORCH;LIMITED_CPU" "EXECUTABLE" "ROOMS;LIBS" ${ARGN})
   if(THROUGHLINE_ROOMS AND NOT NAME IN_LIST THROUGHLINE_ROOMS)
     return()
   endif()
@@ -103,7 +104,12 @@ function(throughline_room NAME)
   endif()
   if(tests AND TARGET GTest::gtest_main)
     add_executable(${NAME}_test ${tests})
-    target_link_libraries(${NAME}_test PRIVATE tl_${NAME} GTest::gmock GTest::gtest_main ${RAPIDCHECK_LIBRARY})
+    target_link_libraries(${NAME}_test PRIVATE tl_${NAME} GTest::gmock ${RAPIDCHECK_LIBRARY})
+    if(ROOM_LIMITED_CPU)
+      target_sources(${NAME}_test PRIVATE ${CMAKE_SOURCE_DIR}/cmake/limited_test_main.cc)
+    else()
+      target_link_libraries(${NAME}_test PRIVATE GTest::gtest_main)
+    endif()
     throughline_source_dir(${folder} ${tests})
     throughline_compile_quickly(${NAME}_test)
     if(ROOM_TORCH)

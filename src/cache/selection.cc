@@ -5,33 +5,13 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
-#include "ops/linear.h"
-#include "ops/parallel.h"
+#include "ops/summed_attention.h"
 
 namespace throughline {
 namespace {
-
-// Logits of so many rows are held at once: 64 rows of 32K candidates are 8 MiB.
-constexpr int64_t kRowBlock = 64;
-
-// Exponentials below which a second thread costs more than it saves.
-constexpr int64_t kWorkPerThread = 1 << 14;
-
-// values[0 .. n) become their softmax, added to sum[0 .. n).
-void add_softmax(float* values, int64_t n, float* sum) {
-  const float peak = *std::max_element(values, values + n);
-  double total = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    values[i] = std::exp(values[i] - peak);
-    total += values[i];
-  }
-  const float inverse = static_cast<float>(1 / total);
-  for (int64_t i = 0; i < n; ++i) sum[i] += values[i] * inverse;
-}
 
 template <class Reduce>
 at::Tensor pool(const at::Tensor& x, int64_t kernel, Reduce reduce) {
@@ -59,42 +39,9 @@ std::vector<int64_t> all_rows(const ScoreInputs& in) {
   return rows;
 }
 
-at::Tensor candidate_attention(const ScoreInputs& in, std::span<const int64_t> rows, GroupVote vote) {
-  const int64_t group = in.q_heads / in.kv_heads, n = in.candidates, head_dim = in.keys.size(2);
-  const int64_t per_head = vote == GroupVote::kEach ? group : 1;
-  at::Tensor sums = at::zeros({in.kv_heads * per_head, n}, at::kFloat);
-  const at::Tensor queries = in.queries.contiguous();
-  const int64_t count = static_cast<int64_t>(rows.size());
-  for (int64_t head = 0; head < in.kv_heads; ++head) {
-    const at::Tensor keys = in.keys[head].narrow(0, in.first_candidate, n).contiguous();
-    for (int64_t begin = 0; begin < count; begin += kRowBlock) {
-      const int64_t block = std::min(kRowBlock, count - begin);
-      at::Tensor q = at::empty({group * block, head_dim}, at::kFloat);  // [query head of the group, row]
-      for (int64_t g = 0; g < group; ++g) {
-        for (int64_t r = 0; r < block; ++r) {
-          const float* source =
-              queries.data_ptr<float>() + (rows[begin + r] * in.q_heads + head * group + g) * head_dim;
-          std::copy_n(source, head_dim, q.data_ptr<float>() + (g * block + r) * head_dim);
-        }
-      }
-      at::Tensor logits = ops::linear(q, keys, {}, ops::NumericMode::kExact);  // [group * block, n]
-      float* values = logits.data_ptr<float>();
-      const float scale = static_cast<float>(in.scale);
-      for (int64_t i = 0; i < logits.numel(); ++i) values[i] *= scale;
-      for (int64_t g = 1; vote == GroupVote::kMaxLogits && g < group; ++g) {
-        const float* other = values + g * block * n;
-        for (int64_t i = 0; i < block * n; ++i) values[i] = std::max(values[i], other[i]);
-      }
-      float* target = sums.data_ptr<float>() + head * per_head * n;
-      const int64_t grain = std::max<int64_t>(1, kWorkPerThread / (block * n));
-      ops::parallel_for(0, per_head, grain, [&](int64_t from, int64_t to) {  // each head's rows in their order
-        for (int64_t g = from; g < to; ++g) {
-          for (int64_t r = 0; r < block; ++r) add_softmax(values + (g * block + r) * n, n, target + g * n);
-        }
-      });
-    }
-  }
-  return sums;
+at::Tensor candidate_attention(const ScoreInputs& in, std::span<const int64_t> rows, ops::GroupVote vote) {
+  const at::Tensor keys = in.keys.narrow(1, in.first_candidate, in.candidates);
+  return ops::summed_attention(in.queries.contiguous(), rows, keys, in.scale, vote);
 }
 
 at::Tensor group_mean(const at::Tensor& x, int64_t groups) {

@@ -11,17 +11,12 @@
 #include <vector>
 
 #include "cache/policy.h"
+#include "ops/summed_attention.h"
 
 namespace throughline {
 
-// How the query heads of one KV head's group vote.
-enum class GroupVote {
-  kEach,       // softmax per query head -> [q_heads, candidates]
-  kMaxLogits,  // softmax of the largest logit over the group -> [kv_heads, candidates]
-};
-
 // softmax(q . k * scale) over the candidates, summed over the given rows of in.queries (a row may be named twice).
-at::Tensor candidate_attention(const ScoreInputs& in, std::span<const int64_t> rows, GroupVote vote);
+at::Tensor candidate_attention(const ScoreInputs& in, std::span<const int64_t> rows, ops::GroupVote vote);
 std::vector<int64_t> all_rows(const ScoreInputs& in);
 
 // x [q_heads, n] -> [kv_heads, n]: mean over each group of q_heads / kv_heads neighbours; groups = 1: over all.

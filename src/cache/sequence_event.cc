@@ -1,7 +1,6 @@
 // What happens at an event: select who goes, record it, compact. See sequence_cache.h.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/softmax.h>
-#include <ATen/ops/stack.h>
 
 #include <algorithm>
 
@@ -48,7 +47,7 @@ Compaction plan(const TokenSet& set, std::span<const int32_t> evicted, int64_t c
 
 }  // namespace
 
-ScoreInputs SequenceCache::State::score_inputs(int64_t layer, const RngKey& random) const {
+ScoreInputs SequenceCache::State::score_inputs(int64_t layer, const RngKey& random, at::Tensor* keys) const {
   ScoreInputs in;
   in.layer = layer;
   in.q_heads = q_heads;
@@ -73,15 +72,18 @@ ScoreInputs SequenceCache::State::score_inputs(int64_t layer, const RngKey& rand
     }
   }
   if (needs.query_window > 0) {
-    const at::Tensor wanted = sets_per_layer == 1 ? slots.expand({kv_heads(), cached}).contiguous() : slots;
-    in.keys = ops::gather_slots(pool->layer(layer).k, pages, wanted).cpu();
+    const at::Tensor& cached_keys = pool->layer(layer).k;
+    const auto type = cached_keys.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+    if (!keys->defined()) *keys = at::empty({kv_heads(), cached, pool->shape().head_dim}, type);
+    in.keys = ops::gather_slots(cached_keys, pages, slots, *keys);
     const int64_t first = std::max<int64_t>(1, book.decoded - needs.query_window + 1);
-    std::vector<at::Tensor> rows;
+    in.queries = at::empty({book.decoded - first + 1, q_heads, pool->shape().head_dim}, at::kFloat);
+    float* row = in.queries.data_ptr<float>();
     for (int64_t step = first; step <= book.decoded; ++step) {
       in.query_steps.push_back(step);
-      rows.push_back(book.ring[layer][(step - 1) % ring_rows()]);
+      const at::Tensor kept = book.ring[layer][(step - 1) % ring_rows()];
+      row = std::copy_n(kept.const_data_ptr<float>(), kept.numel(), row);
     }
-    in.queries = at::stack(rows).cpu();
   }
   if (needs.attention_sums) {
     in.attention = at::empty({kv_heads(), cached}, at::kFloat);
@@ -117,8 +119,9 @@ EvictionRecord SequenceCache::State::select(const RngKey& random, int64_t lowere
   record.lowered_to = lowered_to;
   if (record.gone == 0) return record;
   record.evicted.reserve(layers() * sets_per_layer * record.gone);
+  at::Tensor keys;
   for (int64_t layer = 0; layer < layers(); ++layer) {
-    const ScoreInputs in = score_inputs(layer, random);
+    const ScoreInputs in = score_inputs(layer, random, &keys);
     const at::Tensor scores = policy->scores(in).contiguous();
     TL_CHECK(scores.dim() == 2 && scores.size(0) == sets_per_layer && scores.size(1) == candidates &&
                  scores.scalar_type() == at::kFloat,

@@ -75,7 +75,8 @@ struct SequenceCache::State {
 
   // lowered_to: 0 for the policy's own event.
   EvictionRecord select(const RngKey& random, int64_t lowered_to) const;
-  ScoreInputs score_inputs(int64_t layer, const RngKey& random) const;
+  // `keys`: memory for its keys, made by the first call and used again by the next.
+  ScoreInputs score_inputs(int64_t layer, const RngKey& random, at::Tensor* keys) const;
   void apply(const EvictionRecord& record);
 
   // Step bookkeeping, called by StepAttention.

@@ -28,7 +28,7 @@ enum class BenchKind { kDecode, kPrefill };
 
 struct BenchOptions {
   std::string model, dtype, kv_dtype, weights, device = "cpu", json, kv = "full";
-  bool mmap = true;
+  bool mmap = true, exact = false;
   int threads = 0;
   std::vector<int64_t> depths = {512, 8192};
   std::vector<int64_t> batches = {1};
@@ -52,6 +52,7 @@ Json to_json(BenchKind kind, const BenchOptions& options, const Decoder& decoder
                            : decoder.dtype() == at::kFloat ? "fp32"
                                                            : "bf16"},
               {"kv", bench_case.kv},
+              {"exact", options.exact},
               {"threads", at::get_num_threads()},
               {"batch", bench_case.batch},
               {"depth", bench_case.depth},
@@ -144,6 +145,7 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
   command->add_option("--kv-dtype", options->kv_dtype, "int8: K and V in 8 bits (default: as --dtype)")
       ->check(CLI::IsMember({"int8"}));
   command->add_flag("!--no-mmap", options->mmap, "copy the weights into huge pages first");
+  command->add_flag("--exact", options->exact, "sums in a fixed order, as training and --exact elsewhere");
   command->add_option("--device", options->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
@@ -180,6 +182,7 @@ void add_kind(CLI::App& bench, BenchKind kind, int* exit_status) {
   command->add_option("--json", options->json, "append a JSON line a measurement to FILE; - is standard output");
   command->callback([kind, options, exit_status] {
     options->settings.int8_kv = options->kv_dtype == "int8";
+    if (options->exact) options->settings.mode = ops::NumericMode::kExact;
     *exit_status = report(run_bench(kind, *options));
   });
 }

@@ -120,7 +120,7 @@ Result<std::vector<Json>> rows_so_far(const std::string& path) {
 
 Status write_report(const CompareOptions& options, const std::vector<Json>& rows) {
   const CompareReport report = compare_report(rows, "Throughline beside other engines: " + model_name(options.model),
-                                              machine_line(options.settings.threads), own_command_line());
+                                              machine_line(options.settings.threads));
   for (const auto& [name, plot] : report.plots) {
     const SvgOptions drawing{.columns = 1, .width = 640, .height = 320};
     TL_TRY_STATUS(write_atomically(options.output + "/" + name + ".svg", draw_svg(std::span(&plot, 1), drawing)));
@@ -172,6 +172,7 @@ Result<int> run_compare(CompareOptions options) {
     for (Json& row : *measured) {
       row["model"] = model_name(options.model);
       row["threads"] = options.settings.threads;
+      row["command"] = own_command_line();
       TL_TRY_STATUS(lines.write(dump_json(row)));
       rows.push_back(std::move(row));
     }

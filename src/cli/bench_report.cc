@@ -1,6 +1,7 @@
 #include "cli/bench_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <functional>
@@ -88,10 +89,19 @@ std::string versions(const std::vector<Json>& rows) {
   return out;
 }
 
+std::string commands_of(const std::vector<Json>& rows) {
+  std::vector<std::string> commands;
+  for (const Json& row : rows) {
+    std::string command = row.value("command", "");
+    if (!command.empty() && std::find(commands.begin(), commands.end(), command) == commands.end())
+      commands.push_back(std::move(command));
+  }
+  return fmt::format("{}", fmt::join(commands, "\n"));
+}
+
 }  // namespace
 
-CompareReport compare_report(const std::vector<Json>& rows, const std::string& heading, const std::string& machine,
-                             const std::string& command) {
+CompareReport compare_report(const std::vector<Json>& rows, const std::string& heading, const std::string& machine) {
   const auto cases = by_case(rows);
   const auto depth_at = [](int64_t batch) {
     return [batch](const Key& key) {
@@ -124,7 +134,7 @@ CompareReport compare_report(const std::vector<Json>& rows, const std::string& h
       "memory's speed was read between\nthem all. Roofline: bytes that a step must read (weights once, each sequence's "
       "K "
       "and V once), over its time, over that\nspeed's median. tok/s counts all sequences of the batch.\n",
-      heading, machine, command);
+      heading, machine, commands_of(rows));
   for (const auto& [file, plot] : out.plots) out.markdown += fmt::format("\n![{}]({}.svg)\n", plot.title, file);
   for (const auto& [key, of_case] : cases) out.markdown += table_of(key, of_case);
   out.markdown += versions(rows);

@@ -17,8 +17,7 @@ struct CompareReport {
 };
 
 // rows: as compare_engines() gives them, of one model; of two rows alike in all but their figures the later counts.
-// `heading`, `machine`, `command`: for the page's head.
-CompareReport compare_report(const std::vector<Json>& rows, const std::string& heading, const std::string& machine,
-                             const std::string& command);
+// `heading`, `machine`: for the page's head, which also has every command that left a row.
+CompareReport compare_report(const std::vector<Json>& rows, const std::string& heading, const std::string& machine);
 
 }  // namespace throughline

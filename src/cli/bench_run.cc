@@ -114,13 +114,14 @@ struct Bench {
       cache->reserve(1);
       sequences.push_back({cache.get(), {TokenKind::kSampled}});
     }
-    StepAttention attention(std::move(sequences), decoder.rope(), decoder.attention_scale(), ops::NumericMode::kFast);
-    const bool by_sequence = PackedDecoder::suits(decoder) && PackedDecoder::takes(attention);
+    StepAttention attention(std::move(sequences), decoder.rope(), decoder.attention_scale(), settings.mode);
+    const bool by_sequence =
+        settings.mode == ops::NumericMode::kFast && PackedDecoder::suits(decoder) && PackedDecoder::takes(attention);
     if (by_sequence && !packed) packed.emplace(decoder);
     const at::Tensor hidden =
-        by_sequence ? packed->forward(ids, attention) : decoder.forward(ids, attention, ops::NumericMode::kFast);
+        by_sequence ? packed->forward(ids, attention) : decoder.forward(ids, attention, settings.mode);
     const at::Tensor next =
-        at::argmax(by_sequence ? packed->logits(hidden) : decoder.logits(hidden, ops::NumericMode::kFast), -1);
+        at::argmax(by_sequence ? packed->logits(hidden) : decoder.logits(hidden, settings.mode), -1);
     for (const auto& cache : caches) cache->commit(std::vector<TokenKind>{TokenKind::kSampled});
     return next;
   }
@@ -268,10 +269,10 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
       const int64_t rows = std::min(settings.slice_tokens, bench_case.depth - begin);
       const std::vector<TokenKind> kinds(rows, TokenKind::kPrompt);
       cache.reserve(rows);
-      StepAttention attention({{&cache, kinds}}, decoder.rope(), decoder.attention_scale(), ops::NumericMode::kFast);
-      const at::Tensor hidden = decoder.forward(ids.narrow(0, begin, rows), attention, ops::NumericMode::kFast);
+      StepAttention attention({{&cache, kinds}}, decoder.rope(), decoder.attention_scale(), settings.mode);
+      const at::Tensor hidden = decoder.forward(ids.narrow(0, begin, rows), attention, settings.mode);
       cache.commit(kinds);
-      if (begin + rows == bench_case.depth) decoder.logits(hidden.narrow(0, rows - 1, 1), ops::NumericMode::kFast);
+      if (begin + rows == bench_case.depth) decoder.logits(hidden.narrow(0, rows - 1, 1), settings.mode);
       bytes += static_cast<double>(step_weight_bytes(decoder)) +
                static_cast<double>((begin + rows) * bench.pool->shape().bytes_per_token());
       ++steps;

@@ -32,6 +32,7 @@ struct BenchSettings {
   int64_t slice_tokens = 512;  // of a prefill
   int64_t page_tokens = 64;
   bool int8_kv = false;
+  ops::NumericMode mode = ops::NumericMode::kFast;
   int64_t bandwidth_mib = 512;  // read to measure the memory's speed: many times the largest cache; 0: not measured
   uint64_t seed = 1;
   std::function<bool()> interrupted;  // asked between steps; may be empty

@@ -21,6 +21,7 @@
 #include "cli/train_command.h"
 #include "cli/train_view_command.h"
 #include "cli/version.h"
+#include "ops/cpu/cpu_limit.h"
 
 int main(int argc, char** argv) {
   using namespace throughline;
@@ -29,6 +30,12 @@ int main(int argc, char** argv) {
   ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
   // oneDNN keeps a primitive per shape and never forgets one; prefill slices have many shapes.
   ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
+  if (const char* limit = std::getenv("THROUGHLINE_CPU"); limit != nullptr) {
+    if (const Status status = ops::limit_cpu(limit); !status.ok()) {
+      std::cerr << "throughline: " << status.error().line() << "\n";
+      return 2;
+    }
+  }
   watch_interrupts();
 
   int exit_status = 0;

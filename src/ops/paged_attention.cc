@@ -131,7 +131,8 @@ at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& ls
   return sums;
 }
 
-at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& pages, const at::Tensor& slots) {
+at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& pages, const at::Tensor& slots,
+                        const at::Tensor& into) {
   const PageLayout layout = PageLayout::of(pool);
   require_cpu(slots, "slots");
   check_pages(layout, pages);
@@ -142,21 +143,26 @@ at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& page
   const int64_t capacity = static_cast<int64_t>(pages.size()) * layout.page_tokens;
   const int64_t* wanted = slots.data_ptr<int64_t>();
   for (int64_t i = 0; i < slots.numel(); ++i) TL_CHECK(wanted[i] >= 0 && wanted[i] < capacity, "a slot has no page");
-  at::Tensor out = at::empty({layout.kv_heads, count, head_dim}, at::kFloat);
-  float* values = out.data_ptr<float>();
+  at::Tensor out = into.defined() ? into : at::empty({layout.kv_heads, count, head_dim}, at::kFloat);
+  const bool as_they_lie = layout.bf16 ? out.scalar_type() == at::kBFloat16 : !layout.int8;
+  TL_CHECK(out.is_contiguous() && out.sizes() == at::IntArrayRef({layout.kv_heads, count, head_dim}) &&
+               (out.scalar_type() == at::kFloat || (layout.bf16 && as_they_lie)),
+           "slots are gathered into fp32, or the pool's own bf16 [kv_heads, n, head_dim]");
+  auto* bytes = static_cast<std::byte*>(out.data_ptr());
+  const int64_t out_row_bytes = head_dim * out.element_size();
   const cpu::AttentionKernels kernels = cpu::attention_kernels();
   const auto copy = [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t head = i / count, index = i % count;
       const int64_t slot = wanted[(slots.size(0) == 1 ? 0 : head * count) + index];
       const std::byte* row = layout.row(pages.data(), head, slot);
-      float* target = values + i * head_dim;
-      if (layout.int8) {
-        kernels.dequantize_row(row, layout.scale_value(pages.data(), head, slot), head_dim, target);
+      if (as_they_lie) {
+        std::memcpy(bytes + i * out_row_bytes, row, out_row_bytes);
         continue;
       }
-      if (!layout.bf16) {
-        std::memcpy(target, row, layout.row_bytes());
+      auto* target = reinterpret_cast<float*>(bytes + i * out_row_bytes);
+      if (layout.int8) {
+        kernels.dequantize_row(row, layout.scale_value(pages.data(), head, slot), head_dim, target);
         continue;
       }
       for (int64_t d = 0; d < head_dim; ++d) {

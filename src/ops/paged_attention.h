@@ -84,9 +84,9 @@ at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& ls
                                        const PagedBatch& batch, int32_t seq, double scale, const at::Tensor& into = {});
 
 // Copies slots of one sequence (pages given in order) into fp32 [kv_heads, n, head_dim]; slots [kv_heads or 1, n]
-// int64.
-at::Tensor gather_slots(const at::Tensor& pool /* k or v */, const std::vector<int32_t>& pages,
-                        const at::Tensor& slots);
+// int64. `into`, if given, is filled instead: of that shape, fp32 or, from a bf16 pool, bf16.
+at::Tensor gather_slots(const at::Tensor& pool /* k or v */, const std::vector<int32_t>& pages, const at::Tensor& slots,
+                        const at::Tensor& into = {});
 
 // Moves token `from` to token `to` for one KV head (head < 0: all heads), K and V. Both in slots of one sequence. Moves
 // of a head happen in their order.

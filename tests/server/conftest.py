@@ -1,4 +1,4 @@
-"""Servers for the conformity suite: one a model, started once. `tools/server_venv.sh --run` runs the suite."""
+"""Servers for the conformity suite: one a model, started once. `./throughline test --clients --filter conformity` runs the suite."""
 import pathlib
 import sys
 

@@ -10,6 +10,7 @@ usage() {
 usage: ./throughline test [KIND] [--filter NAME]
 
 Without KIND: the room order, all unit tests, the end-to-end tests (tests/e2e), and each fuzz target for 10 s.
+  --clients      the same, and the page in Chromium and the API's conformity, with clients fetched for it (0.7 GB)
   --asan         unit tests under AddressSanitizer and UndefinedBehaviorSanitizer (build/asan)
   --tsan         unit tests under ThreadSanitizer (build/tsan)
   --lint         clang-format-14, clang-tidy-14 (.clang-tidy), and the room order
@@ -27,7 +28,7 @@ END
 kind=all filter=
 while (($#)); do
   case $1 in
-    --asan | --tsan | --lint | --fuzz | --oracles) kind=${1#--} ;;
+    --asan | --tsan | --lint | --fuzz | --oracles | --clients) kind=${1#--} ;;
     --filter) [[ ${2-} ]] || { usage >&2; exit 2; }; filter=$2; shift ;;
     --filter=*) filter=${1#*=} ;;
     -h | --help) usage; exit ;;
@@ -78,7 +79,7 @@ unit_tests() {
   local build=$root/build/$1 targets=() select=() name failed_log began=$SECONDS
   if [[ $filter && -d $root/src/$filter ]]; then
     targets=("${filter}_test")
-    select=(--tests-regex "^$filter\$")
+    select=(--tests-regex "^$filter(_avx2)?\$")
   elif [[ $filter ]]; then
     export GTEST_FILTER=$filter
     [[ $filter == *[*:?]* ]] || GTEST_FILTER="*$filter*"
@@ -200,7 +201,12 @@ export OMP_WAIT_POLICY=PASSIVE  # several binaries share the cores: libgomp's id
 complete=0
 trap finish EXIT
 case $kind in
-  all)
+  all | clients)
+    if [[ $kind == clients ]]; then
+      source "$root/tools/dev/clients.sh"
+      need_clients
+      export CLIENTS_PYTHON=$clients_python
+    fi
     [[ $filter ]] || room_order
     unit_tests release
     [[ -d $root/src/$filter && $filter ]] || scripts tests/e2e

@@ -36,7 +36,7 @@ class Rpc final : public EvictionPolicy {
   }
 
   at::Tensor scores(const ScoreInputs& in) const override {
-    const at::Tensor votes = candidate_attention(in, selector_rows(in), GroupVote::kEach);
+    const at::Tensor votes = candidate_attention(in, selector_rows(in), ops::GroupVote::kEach);
     const at::Tensor mean = group_mean(votes, per_layer_ ? 1 : in.kv_heads);
     return average_pool(mean, kernel_, reference_ ? PoolEdge::kCountPadding : PoolEdge::kRealElements);
   }

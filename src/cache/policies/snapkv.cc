@@ -37,7 +37,7 @@ class SnapKv final : public EvictionPolicy {
 
   at::Tensor scores(const ScoreInputs& in) const override {
     if (form1_) return snapkv_importance(in, kernel_);
-    const at::Tensor votes = candidate_attention(in, all_rows(in), GroupVote::kEach);
+    const at::Tensor votes = candidate_attention(in, all_rows(in), ops::GroupVote::kEach);
     const at::Tensor mean = group_mean(votes, in.kv_heads);  // a sum over rows: the mean's order is the same
     return average_pool(mean, kernel_);
   }
@@ -50,7 +50,7 @@ class SnapKv final : public EvictionPolicy {
 }  // namespace
 
 at::Tensor snapkv_importance(const ScoreInputs& in, int64_t kernel) {
-  const at::Tensor votes = candidate_attention(in, all_rows(in), GroupVote::kMaxLogits);
+  const at::Tensor votes = candidate_attention(in, all_rows(in), ops::GroupVote::kMaxLogits);
   return max_pool(at::div(votes, static_cast<double>(in.query_steps.size())), kernel);
 }
 

@@ -58,8 +58,8 @@ struct BlockRows {
   const std::byte* const* v() const { return rows + padded_slots; }
   const float* k_scales() const { return scales; }
   const float* v_scales() const { return scales + padded_slots; }
-  int64_t ahead = kLeastPrefetchSlots;  // rows to fetch ahead
-  int64_t padded_slots = 0;             // K and V are padded to whole tiles by repeating the last row
+  int64_t ahead = 0;         // rows to fetch ahead
+  int64_t padded_slots = 0;  // K and V are padded to whole tiles by repeating the last row
 };
 
 // The addresses of slots [begin, begin + count) of a head, then the last one again up to padded_count. What lies
@@ -96,11 +96,19 @@ HWY_INLINE void FillScales(const PageLayout& pages, const AttentionTask& task, i
   for (int64_t i = count; i < padded_count; ++i) out[i] = out[count - 1];
 }
 
+// Scales lie behind a page's rows, off the way of the rows' prefetching.
+HWY_INLINE void FetchScales(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t end) {
+  while (begin < end) {
+    const int64_t run = HWY_MIN(end - begin, pages.page_tokens - begin % pages.page_tokens);
+    FetchAhead(pages.scale(task.page_table, task.kv_head, begin), run * static_cast<int64_t>(sizeof(float)));
+    begin += run;
+  }
+}
+
 HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, BlockRows& out) {
   const int64_t begin = block * kBlock;
   out.slots = HWY_MIN(kBlock, task.slots() - begin);
-  if (!task.k->int8)
-    out.ahead = HWY_MAX(kLeastPrefetchSlots, HWY_MIN(kPrefetchSlots, kPrefetchBytes / task.k->row_bytes()));
+  out.ahead = HWY_MAX(kLeastPrefetchSlots, HWY_MIN(kPrefetchSlots, kPrefetchBytes / task.k->row_bytes()));
   out.padded_slots = (out.slots + kScoreSlots - 1) / kScoreSlots * kScoreSlots;
   FillRows(*task.k, task, begin, out.slots, out.padded_slots, out.rows);
   const std::byte** end = out.rows + out.padded_slots;
@@ -113,6 +121,10 @@ HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, B
     if (values) FillScales(*task.v, task, begin, out.slots, out.padded_slots, out.scales + out.padded_slots);
   }
   const int64_t next = begin + out.slots;
+  if (task.k->int8 && block + 1 < task.block_end) {
+    FetchScales(*task.k, task, next, HWY_MIN(next + kBlock, task.slots()));
+    if (values) FetchScales(*task.v, task, next, HWY_MIN(next + kBlock, task.slots()));
+  }
   int64_t ahead = 0;
   if (block + 1 < task.block_end) {
     ahead = HWY_MIN(kPrefetchSlots, task.slots() - next);

@@ -3,15 +3,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/cpu/highway_targets.h"
 #include "ops/paged_attention.h"
 #include "ops/paged_layout.h"
-
-// On x86 SSE4 is the least (Highway's scalar target lacks what is used here); SSSE3 and AVX3_DL would only add compile
-// time.
-#if defined(__x86_64__)
-#define HWY_BASELINE_TARGETS HWY_SSE4
-#endif
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/attention_kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep

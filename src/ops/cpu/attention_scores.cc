@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 #include "ops/cpu/avx512-inl.h"
+#include "ops/cpu/cpu_limit.h"
 
 #define TL_TARGET TL_AVX512("avx512bf16")
 
@@ -83,9 +84,7 @@ TL_TARGET void all(const ScoreTask& task) {
 }  // namespace
 
 ScoreSlots score_slots_bf16() {
-  static const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                                __builtin_cpu_supports("avx512bf16");
+  static const bool supported = has_avx512_bf16();
   return supported ? all : nullptr;
 }
 

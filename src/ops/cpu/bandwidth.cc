@@ -7,12 +7,8 @@
 #include <cstring>
 #include <vector>
 
+#include "ops/cpu/highway_targets.h"
 #include "ops/parallel.h"
-
-#if defined(__x86_64__)
-#define HWY_BASELINE_TARGETS HWY_SSE4
-#endif
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/bandwidth.cc"
 // clang-format off

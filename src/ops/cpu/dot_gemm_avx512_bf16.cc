@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ops/cpu/avx512-inl.h"
+#include "ops/cpu/cpu_limit.h"
 
 #define TL_TARGET TL_AVX512("avx512bf16")
 
@@ -162,9 +163,7 @@ TL_TARGET void gemm(const uint16_t* x, int64_t x_row, int64_t rows, const uint16
 }  // namespace
 
 DotGemmBf16 dot_gemm_avx512_bf16() {
-  static const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                                __builtin_cpu_supports("avx512bf16");
+  static const bool supported = cpu::has_avx512_bf16();
   return supported ? gemm : nullptr;
 }
 

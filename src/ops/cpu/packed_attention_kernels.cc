@@ -4,12 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ops/cpu/highway_targets.h"
 #include "ops/cpu/pair_product.h"
-
-#if defined(__x86_64__)
-#define HWY_BASELINE_TARGETS HWY_SSE4
-#endif
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/packed_attention_kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep

@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 #include "ops/cpu/avx512-inl.h"
+#include "ops/cpu/cpu_limit.h"
 
 #define TL_TARGET TL_AVX512("avx512bf16")
 
@@ -84,9 +85,7 @@ TL_TARGET void along(const uint16_t* const* from, int64_t rows, int64_t depth, u
 }  // namespace
 
 PairProduct pair_product() {
-  static const bool supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                                __builtin_cpu_supports("avx512bf16");
+  static const bool supported = has_avx512_bf16();
   return supported ? product : nullptr;
 }
 

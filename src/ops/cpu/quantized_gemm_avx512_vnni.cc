@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ops/cpu/avx512-inl.h"
+#include "ops/cpu/cpu_limit.h"
 
 #define TL_TARGET TL_AVX512("avx512vnni")
 
@@ -112,16 +113,10 @@ TL_TARGET void int4_all(const QuantizedRows& x, const uint8_t* w, const uint16_t
   }
 }
 
-bool supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-
 }  // namespace
 
-Int8Gemm int8_gemm_avx512_vnni() { return supported() ? int8_all : nullptr; }
-Int4Gemm int4_gemm_avx512_vnni() { return supported() ? int4_all : nullptr; }
+Int8Gemm int8_gemm_avx512_vnni() { return cpu::has_avx512_vnni() ? int8_all : nullptr; }
+Int4Gemm int4_gemm_avx512_vnni() { return cpu::has_avx512_vnni() ? int4_all : nullptr; }
 
 }  // namespace throughline::ops::kernels
 

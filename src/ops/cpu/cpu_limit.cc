@@ -1,0 +1,55 @@
+#include "ops/cpu/cpu_limit.h"
+
+#include <hwy/targets.h>
+
+#include <atomic>
+#include <string>
+
+namespace throughline::ops {
+namespace {
+
+// Highway's choice is the program's, and so is this.
+std::atomic<bool> extensions_allowed{true};
+
+#if defined(__x86_64__)
+constexpr const char* kLimits = "sse4, avx2, avx512, best";
+int64_t targets_of(std::string_view limit) {
+  if (limit == "sse4") return HWY_SSSE3 | HWY_SSE4;
+  if (limit == "avx2") return targets_of("sse4") | HWY_AVX2;
+  if (limit == "avx512") return targets_of("avx2") | HWY_AVX3;
+  return 0;
+}
+bool has_avx512() {
+  return extensions_allowed && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#else
+constexpr const char* kLimits = "neon, best";
+int64_t targets_of(std::string_view limit) { return limit == "neon" ? HWY_NEON : 0; }
+#endif
+
+}  // namespace
+
+Status limit_cpu(std::string_view limit) {
+  if (limit.empty() || limit == "best") return {};
+  const int64_t targets = targets_of(limit);
+  if (targets == 0) {
+    return Error{"unknown instruction set \"" + std::string(limit) + "\"", "THROUGHLINE_CPU",
+                 "use one of: " + std::string(kLimits)};
+  }
+  extensions_allowed = false;
+  hwy::DisableTargets(~targets);
+  return {};
+}
+
+namespace cpu {
+#if defined(__x86_64__)
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+#else
+bool has_avx512_bf16() { return false; }
+bool has_avx512_vnni() { return false; }
+#endif
+}  // namespace cpu
+
+}  // namespace throughline::ops
