@@ -1,7 +1,7 @@
 // Memory of huge pages for weights, which decoding reads from front to back at every step.
 //
-// With 4 KiB pages, a mapped file's or the allocator's, a core reads about half as fast (17 of 31 GB/s on the machine
-// of docs/performance.md). Where the system has no huge pages to give, this is ordinary memory.
+// With 4 KiB pages, a mapped file's or the allocator's, a core reads about half as fast (docs/performance.md). Where the
+// system has no huge pages to give, this is ordinary memory.
 #pragma once
 
 #include <ATen/core/Tensor.h>
