@@ -4,8 +4,8 @@
 #include <chrono>
 #include <vector>
 
+#include "ops/cpu/highway_targets.h"
 #include "ops/parallel.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/flop_rate.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
