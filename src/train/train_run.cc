@@ -270,7 +270,10 @@ Result<TrainSummary> Session::go() {
     TL_TRY(out.stopped, any_rank(options_.stop && options_.stop()));
     if (due(run_.recipe.checkpoint.every)) {
       const Status saved = save();
-      if (!saved.ok()) run_.say("no checkpoint of this step, the older ones stay: " + saved.error().line());
+      if (!saved.ok()) {
+        TL_TRY_STATUS(group().check());  // a lost rank ends the run; a full disk does not
+        run_.say("no checkpoint of this step, the older ones stay: " + saved.error().line());
+      }
     }
   }
   out.last_step = run_.step;
