@@ -3,30 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <sstream>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "cli/bench_run.h"
+#include "cli/bench_test_kit.h"
 
 namespace throughline {
 namespace {
-
-const std::string kModel = std::string(THROUGHLINE_SOURCE_DIR) + "/models/stories260K";
-
-int run(const std::string& line) {
-  CLI::App app{"test"};
-  int status = 0;
-  add_bench_command(app, &status);
-  try {
-    app.parse(line);
-  } catch (const CLI::ParseError&) {
-    return -1;
-  }
-  return status;
-}
 
 std::vector<Json> bench(const std::string& arguments) {
   const std::string file =

@@ -6,14 +6,12 @@
 #include <filesystem>
 #include <optional>
 
-#include "base/child_process.h"
 #include "base/median.h"
+#include "cli/bench_peer.h"
 #include "ops/cpu/bandwidth.h"
 
 namespace throughline {
 namespace {
-
-constexpr double kAnswerSeconds = 600;  // a timed run
 
 double number(const Json& object, const char* field) {
   const auto found = object.find(field);
@@ -30,32 +28,29 @@ class Contestant {
     std::string file = engine_.name;
     std::replace_if(
         file.begin(), file.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '.' && c != '-'; }, '_');
-    auto child = ChildProcess::start(engine_.command, settings_.error_folder + "/" + file + ".err");
-    if (!child.ok()) return fail(child.error());
-    child_ = std::move(child).value();
     const Json order = {{"kind", case_.kind},         {"batch", case_.batch},       {"depth", case_.depth},
                         {"tokens", settings_.tokens}, {"repeat", settings_.repeat}, {"threads", settings_.threads}};
-    if (ask(dump_json(order), settings_.ready_seconds)) child_->stop();
+    auto started = BenchPeer::start(engine_.name, engine_.command, settings_.error_folder + "/" + file + ".err", order,
+                                    settings_.ready_seconds);
+    if (!started.ok()) return fail(started.error());
+    peer_.emplace(std::move(started).value());
   }
 
-  bool stands() const { return child_.has_value(); }
+  bool stands() const { return peer_.has_value(); }
 
   void run(double bandwidth) {
     bandwidths_.push_back(bandwidth);
-    child_->go_on();
-    if (const auto answer = ask("run", kAnswerSeconds)) {
-      seconds_.push_back(number(*answer, "seconds"));
-      if (seconds_.back() <= 0) return fail({"reported no time", engine_.name, ""});
-      child_->stop();
-    }
+    const auto seconds = peer_->run();
+    if (!seconds.ok()) return fail(seconds.error());
+    seconds_.push_back(*seconds);
   }
 
   Json result(double last_bandwidth) {
     bandwidths_.push_back(last_bandwidth);
     std::optional<Json> end;
-    if (child_) {
-      child_->go_on();
-      end = ask("finish", kAnswerSeconds);
+    if (peer_) {
+      auto last = peer_->finish();
+      last.ok() ? void(end = std::move(last).value()) : fail(last.error());
     }
     Json out = {{"peer", engine_.name}, {"own", engine_.own},   {"kind", case_.kind},
                 {"batch", case_.batch}, {"depth", case_.depth}, {"flags", engine_.flags}};
@@ -92,28 +87,13 @@ class Contestant {
  private:
   void fail(const Error& error) {
     error_ = error.line();
-    child_.reset();
-  }
-
-  std::optional<Json> parsed(const std::string& line) {
-    auto json = parse_json(line, engine_.name);
-    if (json.ok() && json->is_object() && !json->contains("error")) return std::move(json).value();
-    fail(json.ok() ? Error{json->is_object() ? (*json)["error"].dump() : "answered no JSON object", engine_.name, ""}
-                   : json.error());
-    return std::nullopt;
-  }
-
-  std::optional<Json> ask(const std::string& line, double seconds) {
-    if (const Status sent = child_->write_line(line); !sent.ok()) return fail(sent.error()), std::nullopt;
-    auto answer = child_->read_line(seconds);
-    if (!answer.ok()) return fail(answer.error()), std::nullopt;
-    return parsed(*answer);
+    peer_.reset();
   }
 
   const BenchEngine& engine_;
   const CompareCase& case_;
   const CompareSettings& settings_;
-  std::optional<ChildProcess> child_;
+  std::optional<BenchPeer> peer_;
   std::vector<double> seconds_, bandwidths_;
   std::string error_;
 };

@@ -11,11 +11,11 @@
 #include <optional>
 #include <thread>
 
-#include "base/child_process.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/median.h"
 #include "base/stopwatch.h"
+#include "cli/bench_peer.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/report.h"
@@ -33,53 +33,19 @@ RolloutRates rates_of(const std::vector<double>& values) {
   return {median(values), *low, *high};
 }
 
-// The other engine, stopped while it has no turn.
-class Peer {
- public:
-  static Result<Peer> start(const std::string& model, const RolloutCase& rollout) {
-    const std::string errors = (std::filesystem::temp_directory_path() / "throughline-peer.err").string();
-    TL_TRY(auto child, ChildProcess::start(rollout.peer, errors));
-    Peer out(std::move(child), "what it said is in " + errors);
-    const Json order = {{"kind", "rollout"},
-                        {"model", std::filesystem::absolute(model).string()},
-                        {"batch", rollout.batch},
-                        {"depth", rollout.prompt_tokens},
-                        {"tokens", rollout.tokens},
-                        {"repeat", rollout.repeat},
-                        {"threads", at::get_num_threads()}};
-    TL_TRY(const Json ready, out.ask(dump_json(order)));
-    static_cast<void>(ready);
-    out.child_.stop();
-    return out;
-  }
-  Result<double> run() {
-    child_.go_on();
-    TL_TRY(const Json answer, ask("run"));
-    child_.stop();
-    if (!answer.contains("seconds") || !answer["seconds"].is_number() || answer["seconds"] <= 0)
-      return Error{"reported no time", "--peer", ""};
-    return answer["seconds"].get<double>();
-  }
-  Result<std::string> finish() {
-    child_.go_on();
-    TL_TRY(const Json answer, ask("finish"));
-    return answer.value("version", "");
-  }
-
- private:
-  Peer(ChildProcess child, std::string remedy) : child_(std::move(child)), remedy_(std::move(remedy)) {}
-  Result<Json> ask(const std::string& line) {
-    TL_TRY_STATUS(child_.write_line(line));
-    const auto answer = child_.read_line(kPeerSeconds);
-    if (!answer.ok()) return Error{answer.error().what, "--peer", remedy_};
-    TL_TRY(Json json, parse_json(*answer, "--peer"));
-    if (!json.is_object()) return Error{"answered no JSON object", "--peer", remedy_};
-    if (json.contains("error")) return Error{json["error"].dump(), "--peer", remedy_};
-    return json;
-  }
-  ChildProcess child_;
-  std::string remedy_;
-};
+Result<BenchPeer> start_peer(const std::string& model, const RolloutCase& rollout) {
+  const std::string errors = (std::filesystem::temp_directory_path() / "throughline-peer.err").string();
+  const Json order = {{"kind", "rollout"},
+                      {"model", std::filesystem::absolute(model).string()},
+                      {"batch", rollout.batch},
+                      {"depth", rollout.prompt_tokens},
+                      {"tokens", rollout.tokens},
+                      {"repeat", rollout.repeat},
+                      {"threads", at::get_num_threads()}};
+  auto peer = BenchPeer::start("--peer", rollout.peer, errors, order, kPeerSeconds);
+  if (!peer.ok()) return Error{peer.error().what, "--peer", "what it said is in " + errors};
+  return peer;
+}
 
 Result<std::unique_ptr<Engine>> make_engine(const ModelParts& model, const RolloutCase& rollout) {
   EngineOptions options;
@@ -205,9 +171,9 @@ Result<RolloutResult> bench_rollout(const ModelParts& model, const std::string& 
   TL_TRY(const auto engine, make_engine(model, rollout));
   TL_TRY(const double warmup, sample(*engine, model, rollout, std::min(kWarmupTokens, rollout.tokens), 0, interrupted));
   static_cast<void>(warmup);
-  std::optional<Peer> peer;
+  std::optional<BenchPeer> peer;
   if (!rollout.peer.empty()) {
-    TL_TRY(auto started, Peer::start(folder, rollout));
+    TL_TRY(auto started, start_peer(folder, rollout));
     peer.emplace(std::move(started));
   }
   std::vector<double> own, others, limits = {ops::multiply_add_gflop_s()};
@@ -225,7 +191,8 @@ Result<RolloutResult> bench_rollout(const ModelParts& model, const std::string& 
   result.own = rates_of(own);
   if (peer) {
     result.peer = rates_of(others);
-    TL_TRY(result.peer_version, peer->finish());
+    TL_TRY(const Json last, peer->finish());
+    result.peer_version = last.value("version", "");
   }
   result.gflop_s = median(limits);
   result.flop_per_token =
