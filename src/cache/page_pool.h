@@ -34,7 +34,8 @@ struct KvShape {
   int64_t bytes_per_page() const { return bytes_per_token() * page_tokens; }
 };
 
-constexpr int64_t kWarmFreeBytes = 32 << 20;
+// Touching anew costs 1.6 ms a MiB here: 3 % of a prefill that had to.
+constexpr int64_t kWarmFreeBytes = 256 << 20;
 
 class PagePool {
  public:

@@ -270,9 +270,11 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
       const std::vector<TokenKind> kinds(rows, TokenKind::kPrompt);
       cache.reserve(rows);
       StepAttention attention({{&cache, kinds}}, decoder.rope(), decoder.attention_scale(), settings.mode);
-      const at::Tensor hidden = decoder.forward(ids.narrow(0, begin, rows), attention, settings.mode);
+      const at::Tensor last = at::full({1}, rows - 1, at::kLong);
+      const at::Tensor hidden =
+          decoder.forward(ids.narrow(0, begin, rows), attention, settings.mode, {.wanted_rows = last});
       cache.commit(kinds);
-      if (begin + rows == bench_case.depth) decoder.logits(hidden.narrow(0, rows - 1, 1), settings.mode);
+      if (begin + rows == bench_case.depth) decoder.logits(hidden, settings.mode);
       bytes += static_cast<double>(step_weight_bytes(decoder)) +
                static_cast<double>((begin + rows) * bench.pool->shape().bytes_per_token());
       ++steps;

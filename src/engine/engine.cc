@@ -19,6 +19,7 @@
 #include "engine/scheduler.h"
 #include "model/packed_decoder.h"
 #include "ops/parallel.h"
+#include "ops/rows.h"
 
 namespace throughline {
 namespace {
@@ -276,11 +277,11 @@ const PackedDecoder* Engine::State::packed_for(const Decoder& weights) {
   return place->second ? &*place->second : nullptr;
 }
 
-// One batch through the decoder; returns the hidden states and, per slice, the last row that is no draft: its logits
-// may be wanted. Drafts are committed when they have been sampled.
+// One batch through the decoder; returns the hidden states of rows whose logits may be wanted and, per slice, the last
+// of them that is no draft. Drafts are committed when they have been sampled.
 at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slice>& slices,
                                   std::vector<int64_t>* last_rows) {
-  std::vector<int64_t> ids;
+  std::vector<int64_t> ids, wanted;
   std::vector<StepSequence> sequences;
   std::vector<TokenKind> kinds;  // of all rows but drafts
   sequences.reserve(slices.size());
@@ -292,8 +293,12 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
       sequence.kinds.push_back(sample->kind_at(position));
     }
     kinds.insert(kinds.end(), sequence.kinds.begin(), sequence.kinds.end());
-    last_rows->push_back(static_cast<int64_t>(ids.size()) - 1);
+    const auto fed_rows = static_cast<int64_t>(ids.size());
     ids.insert(ids.end(), sample->drafts().begin(), sample->drafts().end());
+    const auto all_rows = static_cast<int64_t>(ids.size());
+    for (int64_t row = fed_rows - (sample->wants_prompt_logprobs() ? rows : 1); row < all_rows; ++row)
+      wanted.push_back(row);
+    last_rows->push_back(static_cast<int64_t>(wanted.size()) - 1 - (all_rows - fed_rows));
     sequence.kinds.resize(sequence.kinds.size() + sample->drafts().size(), TokenKind::kSampled);
     if (sample->next_is_prefill()) stats.prefill_tokens += rows;
     sequences.push_back(std::move(sequence));
@@ -301,9 +306,10 @@ at::Tensor Engine::State::forward(const Decoder& weights, const std::vector<Slic
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
   StepAttention attention(std::move(sequences), weights.rope(), weights.attention_scale(), mode);
   const at::Tensor id_tensor = to_tensor(ids, at::kCPU);
+  const at::Tensor wanted_rows = wanted.size() == ids.size() ? at::Tensor() : to_tensor(wanted, at::kCPU);
   const PackedDecoder* small = PackedDecoder::takes(attention) ? packed_for(weights) : nullptr;
-  at::Tensor hidden =
-      small != nullptr ? small->forward(id_tensor, attention) : weights.forward(id_tensor, attention, mode);
+  at::Tensor hidden = small != nullptr ? ops::selected_rows(small->forward(id_tensor, attention), wanted_rows)
+                                       : weights.forward(id_tensor, attention, mode, {.wanted_rows = wanted_rows});
   std::span<const TokenKind> left(kinds);
   for (const auto& [sample, rows] : slices) {
     sample->cache->commit(left.first(static_cast<size_t>(rows)));
@@ -318,6 +324,8 @@ void Engine::State::run(const std::vector<Slice>& slices) {
   const Stopwatch forward_watch;
   std::vector<int64_t> last_rows;
   const at::Tensor hidden = forward(weights, slices, &last_rows);
+  int64_t fed = 0;
+  for (const auto& [sample, count] : slices) fed += count + static_cast<int64_t>(sample->drafts().size());
   const double forward_s = forward_watch.seconds();
 
   for (size_t i = 0; i < slices.size(); ++i) {
@@ -340,14 +348,14 @@ void Engine::State::run(const std::vector<Slice>& slices) {
       rows.push_back(last_rows[i] + static_cast<int64_t>(draft));
   }
   if (turns.empty()) return;
-  const bool all = static_cast<int64_t>(rows.size()) == hidden.size(0);  // no prefill
+  const bool all = static_cast<int64_t>(rows.size()) == hidden.size(0);
   const at::Tensor wanted = all ? hidden : at::index_select(hidden, 0, to_tensor(rows, hidden.device()));
   const auto mode = options.exact ? ops::NumericMode::kExact : ops::NumericMode::kFast;
   const Stopwatch logits_watch;
   const PackedDecoder* small = wanted.size(0) >= PackedDecoder::kLeastRows ? packed_for(weights) : nullptr;
   const at::Tensor logits =
       small != nullptr ? small->logits(wanted) : weights.logits(wanted, mode).to(at::kCPU).contiguous();
-  if (all && hidden.size(0) <= kMostRows) row_cost.learn(hidden.size(0), forward_s + logits_watch.seconds());
+  if (all && fed == hidden.size(0) && fed <= kMostRows) row_cost.learn(fed, forward_s + logits_watch.seconds());
   sample(std::move(turns), logits);
   for (const Slice& slice : slices) {
     const auto drafts = static_cast<int64_t>(slice.sample->drafts().size());

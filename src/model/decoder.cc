@@ -65,7 +65,7 @@ int64_t Decoder::weight_bytes() const {
 }
 
 at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, AttentionContext& attention,
-                                  ops::NumericMode mode, bool training) const {
+                                  ops::NumericMode mode, bool training, const at::Tensor& wanted) const {
   const ModelConfig& c = config_;
   const DecoderLayer& w = layers_[static_cast<size_t>(layer)];
   const int64_t rows = input.size(0);
@@ -76,7 +76,7 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
   }
   const bool quantized = format_ != ops::WeightFormat::kPlain;
   if (quantized || (!at::GradMode::is_enabled() && ops::fused_products(input, mode)))
-    return layer_inference(layer, input, attention, mode);
+    return layer_inference(layer, input, attention, mode, wanted);
   at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
   at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
   at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
@@ -85,8 +85,9 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
     q = ops::rms_norm(q, w.q_norm, c.norm_eps);
     k = ops::rms_norm(k, w.k_norm, c.norm_eps);
   }
-  h = attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, c.q_heads * c.head_dim});
-  const at::Tensor x = input.add(ops::linear(h, w.o_weight, w.o_bias, mode));
+  h = ops::selected_rows(attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, c.q_heads * c.head_dim}),
+                         wanted);
+  const at::Tensor x = ops::selected_rows(input, wanted).add(ops::linear(h, w.o_weight, w.o_bias, mode));
   h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
   const at::Tensor gate = ops::linear(h, w.gate_weight, w.gate_bias, mode);
   const at::Tensor up = ops::linear(h, w.up_weight, w.up_bias, mode);
@@ -100,14 +101,16 @@ at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, 
   // second.
   const bool training = at::GradMode::is_enabled() && flat_weights_.defined();
   const bool checkpoint = options.checkpoint_layers && at::GradMode::is_enabled();
+  TL_CHECK(!training || !options.wanted_rows.defined(), "training wants all rows");
   if (checkpoint && !x.requires_grad()) x = x.detach().requires_grad_(true);  // a frozen embedding: gradients must flow
   for (int64_t l = 0; l < config_.layers; ++l) {
     if (checkpoint) {
       x = checkpointed(x, [this, l, &attention, mode, training](const at::Tensor& input) {
-        return layer_forward(l, input, attention, mode, training);
+        return layer_forward(l, input, attention, mode, training, {});
       });
     } else {
-      x = layer_forward(l, x, attention, mode, training);
+      const bool last = l + 1 == config_.layers;
+      x = layer_forward(l, x, attention, mode, training, last ? options.wanted_rows : at::Tensor());
     }
   }
   return ops::rms_norm(x, final_norm_, config_.norm_eps);

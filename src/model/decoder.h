@@ -57,8 +57,11 @@ class Decoder {
     // Training: keep only each layer's input and compute the layer again in the backward pass (then `attention` must
     // live until the backward pass has ended, and give the same for the same layer and inputs).
     bool checkpoint_layers = false;
+    // int64 rows whose hidden states are wanted, in this order; undefined: all. For the others the last layer ends with
+    // K, V and attention (prefill wants at most one row of a sequence). Not in training.
+    at::Tensor wanted_rows;
   };
-  // ids [rows] int64 -> hidden states after the last norm [rows, hidden].
+  // ids [rows] int64 -> hidden states after the last norm [rows or wanted rows, hidden].
   at::Tensor forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode,
                      const ForwardOptions& options) const;
   at::Tensor forward(const at::Tensor& ids, AttentionContext& attention, ops::NumericMode mode) const {
@@ -85,12 +88,12 @@ class Decoder {
  private:
   friend class PackedDecoder;
   Decoder() = default;
-  // training: through the nodes of layer_autograd.h.
+  // training: through the nodes of layer_autograd.h. `wanted`: rows of the result, if defined.
   at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
-                           bool training) const;
+                           bool training, const at::Tensor& wanted) const;
   // The same roundings without a graph and in fewer passes; any weight format.
-  at::Tensor layer_inference(int64_t layer, const at::Tensor& x, AttentionContext& attention,
-                             ops::NumericMode mode) const;
+  at::Tensor layer_inference(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
+                             const at::Tensor& wanted) const;
   at::Tensor embed(const at::Tensor& ids) const;
   // A matrix [out, in] of either format, as the products read it.
   ops::LinearWeight linear(const at::Tensor& values, const at::Tensor& scales, const at::Tensor& bias, int64_t out,

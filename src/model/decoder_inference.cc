@@ -68,7 +68,7 @@ at::Tensor Decoder::embed(const at::Tensor& ids) const {
 }
 
 at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, AttentionContext& attention,
-                                    ops::NumericMode mode) const {
+                                    ops::NumericMode mode, const at::Tensor& wanted) const {
   const ModelConfig& c = config_;
   const DecoderLayer &w = layers_[static_cast<size_t>(layer)], &s = layer_scales_[static_cast<size_t>(layer)];
   const int64_t rows = input.size(0), q_width = c.q_heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
@@ -84,8 +84,9 @@ at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, Atte
     k = ops::rms_norm(k, w.k_norm, c.norm_eps);
   }
   const at::Tensor v = qkv[2].view({rows, c.kv_heads, c.head_dim});
-  h = attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, q_width});
-  const at::Tensor x = ops::linear_add(input, h, linear(w.o_weight, s.o_weight, w.o_bias, c.hidden, q_width), mode);
+  h = ops::selected_rows(attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, q_width}), wanted);
+  const at::Tensor x = ops::linear_add(ops::selected_rows(input, wanted), h,
+                                       linear(w.o_weight, s.o_weight, w.o_bias, c.hidden, q_width), mode);
   h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
   h = ops::linear_silu_mul(h, linear(w.gate_weight, s.gate_weight, w.gate_bias, c.ffn, c.hidden),
                            linear(w.up_weight, s.up_weight, w.up_bias, c.ffn, c.hidden), mode);

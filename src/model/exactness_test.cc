@@ -147,6 +147,23 @@ TEST(Exactness, LogitsDoNotDependOnSlicesNeighboursOrThreads) {
   }
 }
 
+TEST(Exactness, WantedRowsAreThoseOfAll) {
+  for (const char* name : {"qwen3", "qwen2-untied-bf16"}) {
+    const auto decoder = golden(name);
+    const std::vector<int64_t> ids = random_ids(21, decoder->config().vocab, 4);
+    const at::Tensor wanted = at::tensor(std::vector<int64_t>{20, 3, 7});
+    for (const bool grad : {false, true}) {  // two ways through a layer
+      const c10::AutoGradMode guard(grad);
+      LoopAttention::Sequence first, second;
+      LoopAttention all(*decoder, {{&first, 21}}), some(*decoder, {{&second, 21}});
+      const auto mode = ops::NumericMode::kExact;
+      const at::Tensor hidden = decoder->forward(at::tensor(ids), all, mode);
+      const at::Tensor rows = decoder->forward(at::tensor(ids), some, mode, {.wanted_rows = wanted});
+      EXPECT_TRUE(at::equal(rows, hidden.index_select(0, wanted))) << name;
+    }
+  }
+}
+
 TEST(DenseAttention, EqualsLoopsForPackedSequences) {
   const auto decoder = golden("qwen2-gqa-tied");
   const std::vector<int64_t> a = random_ids(9, 139, 1), b = random_ids(14, 139, 2);

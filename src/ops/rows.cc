@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -200,6 +201,10 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
 
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
   return needs_grad({&gate, &up}) ? differentiable_silu_mul(gate, up) : silu_mul_forward(gate, up);
+}
+
+at::Tensor selected_rows(const at::Tensor& x, const at::Tensor& rows) {
+  return rows.defined() ? at::index_select(x, 0, rows) : x;
 }
 
 at::Tensor row_logsumexp(const at::Tensor& logits) {

@@ -24,6 +24,9 @@ at::Tensor silu_mul_joined(const at::Tensor& gate_up);
 // Its slopes for an upstream g [rows, n]: gate_up becomes them, g becomes silu(gate) * up again.
 void silu_mul_joined_slope(at::Tensor& gate_up, at::Tensor& g);
 
+// The rows of x that `rows` (int64) names; x where it is undefined.
+at::Tensor selected_rows(const at::Tensor& x, const at::Tensor& rows);
+
 // fp32 log-sum-exp of each row of logits [rows, n] -> [rows].
 at::Tensor row_logsumexp(const at::Tensor& logits);
 

@@ -21,7 +21,7 @@ constexpr int64_t kTogether = 24;         // queries whose scores are worked on 
 constexpr int64_t kStride = kBlock + 16;  // of rows of scores: a power of two would fall into few cache sets
 constexpr float kNoScore = -3.0e38F;
 
-int64_t padded_queries(int64_t queries) { return (queries + 11) / 12 * 12; }  // whole tiles of pair_product()
+int64_t padded_queries(int64_t queries) { return (queries + 7) / 8 * 8; }  // whole tiles of pair_product()
 
 struct Workspace {
   int64_t queries, head_dim;
