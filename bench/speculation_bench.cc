@@ -2,8 +2,10 @@
 // with --speculate off, auto and 16, run in turn.
 //
 //   ninja -C build/release speculation_bench
-//   GOMP_SPINCOUNT=3000 ./build/release/speculation_bench MODEL [--tokens 64] [--reps 5] [--threads 2] [--batch 1]
+//   GOMP_SPINCOUNT=3000 ./build/release/speculation_bench MODEL [--tokens 64] [--reps 5] [--threads 2]
+//       [--batch 1,4,8] [--text coin]
 //
+// `x off` is the median of the rounds' own ratios, since a shared machine drifts from round to round.
 // What is sampled is steered by logit bias, so any weights do: `one`: one id over and over, every draft is right;
 // `nine in ten`: of two ids one comes nine times in ten; `coin`: two ids, evenly: there is always a match, and it is
 // right half of the time; `eight`: of eight ids, evenly; `free`: the model's own distribution at temperature 1.
@@ -13,7 +15,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 
+#include "base/median.h"
 #include "base/rng.h"
 #include "base/stopwatch.h"
 #include "engine/engine.h"
@@ -23,8 +27,8 @@ namespace {
 using namespace throughline;
 
 struct Options {
-  std::string model;
-  int64_t tokens = 64, reps = 5, threads = 2, batch = 1;
+  std::string model, batches = "1", text;
+  int64_t tokens = 64, reps = 5, threads = 2;
 };
 
 struct Text {
@@ -44,11 +48,6 @@ struct Way {
   std::vector<double> rates;
 };
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 // The bias outweighs the model by far, but for its logits of these few ids: they are pressed together by temperature.
 Request request_of(const Text& text, const Options& options, uint64_t seed) {
   constexpr double kPress = 50;
@@ -67,10 +66,10 @@ Request request_of(const Text& text, const Options& options, uint64_t seed) {
 }
 
 // Decoding alone: from the first token on.
-double tokens_per_second(Engine& engine, const Text& text, const Options& options, uint64_t seed) {
+double tokens_per_second(Engine& engine, const Text& text, const Options& options, int64_t batch, uint64_t seed) {
   int64_t tokens = 0, first = 0;
   std::optional<Stopwatch> watch;
-  for (int64_t i = 0; i < options.batch; ++i) {
+  for (int64_t i = 0; i < batch; ++i) {
     Request request = request_of(text, options, seed * 100 + static_cast<uint64_t>(i));
     const auto ticket = engine.submit(std::move(request), "bench");
     TL_CHECK(ticket.ok(), "the request is good");
@@ -78,11 +77,37 @@ double tokens_per_second(Engine& engine, const Text& text, const Options& option
   const int64_t before = engine.stats().sampled_tokens;
   while (engine.step()) {
     tokens = engine.stats().sampled_tokens - before;
-    if (watch || tokens < options.batch) continue;
+    if (watch || tokens < batch) continue;
     watch.emplace();
     first = tokens;
   }
   return static_cast<double>(tokens - first) / watch->seconds();
+}
+
+void run_text(const Decoder& decoder, const Text& text, const Options& options, int64_t batch) {
+  Way ways[std::size(kWays)];
+  for (size_t w = 0; w < std::size(kWays); ++w) {
+    EngineOptions engine{.kv_memory_bytes = int64_t{1} << 30, .exact = false};
+    engine.speculation = *parse_speculation(kWays[w], "way");
+    ways[w].engine = std::move(Engine::create(&decoder, nullptr, {}, engine)).value();
+  }
+  for (int64_t rep = -1; rep < options.reps; ++rep) {  // the first warms up
+    for (Way& way : ways) {
+      const double rate = tokens_per_second(*way.engine, text, options, batch, static_cast<uint64_t>(rep + 1));
+      if (rep >= 0) way.rates.push_back(rate);
+    }
+  }
+  for (size_t w = 0; w < std::size(kWays); ++w) {
+    const auto& rates = ways[w].rates;
+    std::vector<double> ratios;
+    for (size_t rep = 0; rep < rates.size(); ++rep) ratios.push_back(rates[rep] / ways[0].rates[rep]);
+    const EngineStats stats = ways[w].engine->stats();
+    fmt::print("{:>5} {:<12} {:>5} {:>9.1f} {:>9.1f} {:>9.1f} {:>7.2f} {:>14}\n", batch, text.name, kWays[w],
+               median(rates), *std::min_element(rates.begin(), rates.end()),
+               *std::max_element(rates.begin(), rates.end()), median(ratios),
+               fmt::format("{}/{}", stats.accepted_tokens, stats.draft_tokens));
+    std::fflush(stdout);
+  }
 }
 
 int run(const Options& options) {
@@ -92,29 +117,13 @@ int run(const Options& options) {
     fmt::print(stderr, "{}\n", decoder.error().line());
     return 2;
   }
-  fmt::print("{:<12} {:>5} {:>9} {:>9} {:>9} {:>7} {:>14}\n", "text", "way", "tok/s", "min", "max", "x off",
-             "right/drafts");
-  for (const Text& text : kTexts) {
-    Way ways[std::size(kWays)];
-    for (size_t w = 0; w < std::size(kWays); ++w) {
-      EngineOptions engine{.kv_memory_bytes = int64_t{1} << 30, .exact = false};
-      engine.speculation = *parse_speculation(kWays[w], "way");
-      ways[w].engine = std::move(Engine::create(decoder->get(), nullptr, {}, engine)).value();
-    }
-    for (int64_t rep = -1; rep < options.reps; ++rep) {  // the first warms up
-      for (Way& way : ways) {
-        const double rate = tokens_per_second(*way.engine, text, options, static_cast<uint64_t>(rep + 1));
-        if (rep >= 0) way.rates.push_back(rate);
-      }
-    }
-    for (size_t w = 0; w < std::size(kWays); ++w) {
-      const auto& rates = ways[w].rates;
-      const EngineStats stats = ways[w].engine->stats();
-      fmt::print("{:<12} {:>5} {:>9.1f} {:>9.1f} {:>9.1f} {:>7.2f} {:>14}\n", text.name, kWays[w], median(rates),
-                 *std::min_element(rates.begin(), rates.end()), *std::max_element(rates.begin(), rates.end()),
-                 median(rates) / median(ways[0].rates),
-                 fmt::format("{}/{}", stats.accepted_tokens, stats.draft_tokens));
-      std::fflush(stdout);
+  fmt::print("{:>5} {:<12} {:>5} {:>9} {:>9} {:>9} {:>7} {:>14}\n", "batch", "text", "way", "tok/s", "min", "max",
+             "x off", "right/drafts");
+  std::stringstream batches(options.batches);
+  for (std::string batch; std::getline(batches, batch, ',');) {
+    for (const Text& text : kTexts) {
+      if (options.text.empty() || options.text == text.name)
+        run_text(**decoder, text, options, std::atoll(batch.c_str()));
     }
   }
   return 0;
@@ -126,19 +135,21 @@ int main(int count, char** arguments) {
   Options options;
   for (int i = 1; i < count; ++i) {
     const std::string name = arguments[i];
-    int64_t* target = name == "--tokens"    ? &options.tokens
-                      : name == "--reps"    ? &options.reps
-                      : name == "--threads" ? &options.threads
-                      : name == "--batch"   ? &options.batch
-                                            : nullptr;
-    if (target == nullptr) {
+    const std::pair<const char*, int64_t*> numbers[] = {
+        {"--tokens", &options.tokens}, {"--reps", &options.reps}, {"--threads", &options.threads}};
+    if (name.rfind("--", 0) != 0) {
       options.model = name;
     } else if (++i < count) {
-      *target = std::atoll(arguments[i]);
+      for (const auto& [option, target] : numbers) {
+        if (name == option) *target = std::atoll(arguments[i]);
+      }
+      if (name == "--batch") options.batches = arguments[i];
+      if (name == "--text") options.text = arguments[i];
     }
   }
   if (options.model.empty()) {
-    fmt::print(stderr, "usage: speculation_bench MODEL [--tokens N] [--reps N] [--threads N] [--batch N]\n");
+    fmt::print(stderr,
+               "usage: speculation_bench MODEL [--tokens N] [--reps N] [--threads N] [--batch N,N] [--text NAME]\n");
     return 2;
   }
   return run(options);
