@@ -109,7 +109,7 @@ Result<Steps> decode_steps(const Decoder& decoder, const Options& options, int64
   for (int64_t i = 0; i < options.batch; ++i) {
     Request request;
     for (int64_t k = 0; k < depth; ++k)
-      request.prompt_ids.push_back(static_cast<int32_t>(stream.integer(0, decoder.config().vocab)));
+      request.prompt_ids.push_back(static_cast<int32_t>(stream.integer(0, decoder.config().vocab - 1)));
     request.max_tokens = options.tokens + kWarmUp + 1;
     request.sampling = options.sampling;
     request.sampling.ignore_eos = true;
@@ -164,7 +164,7 @@ double draw_seconds(const ModelConfig& config, const Options& options) {
   CounterStream stream(7, 1, RngPurpose::kTest);
   std::vector<float> logits(static_cast<size_t>(config.vocab));
   for (float& logit : logits)  // Zipf's law: text as models see it
-    logit = -1.1F * std::log(static_cast<float>(1 + stream.integer(0, config.vocab)));
+    logit = -1.1F * std::log(static_cast<float>(stream.integer(1, config.vocab)));
   SamplerScratch scratch;
   TokenHistory history;
   std::vector<double> seconds;
