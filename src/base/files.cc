@@ -151,6 +151,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
     void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
     if (address == MAP_FAILED) return system_error("cannot map", path, errno);
     data = static_cast<const std::byte*>(address);
+    ::madvise(address, size, MADV_HUGEPAGE);  // what is read from disk through this map is cached in huge pages
   }
   return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
 }

@@ -28,6 +28,7 @@ class ThreadPool {
   // The calling thread's own pool, made at its first use and ended with the thread.
   static ThreadPool& of_this_thread();
   static bool inside_task();  // of any pool
+  int64_t runs() const { return runs_.load(std::memory_order_relaxed); }  // shared out so far (mod 2^32)
 
   // task(i) for every i in [0, count), on at most `threads` threads, the caller's being one.
   template <class Task>

@@ -6,6 +6,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "ops/paged_attention.h"
+#include "ops/rows.h"
+
 namespace throughline {
 
 class AttentionContext {
@@ -13,6 +16,15 @@ class AttentionContext {
   virtual ~AttentionContext() = default;
   // q [rows, q_heads, head_dim], k and v [rows, kv_heads, head_dim], unrotated -> [rows, q_heads, head_dim].
   virtual at::Tensor attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
+
+  // The same without a graph, into `out`, for contiguous q, k and v whose heads have not been normalised yet. q and k
+  // are overwritten.
+  virtual void attend_into(int layer, const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
+                           const at::Tensor& v, const at::Tensor& out) {
+    if (norms.q.defined()) ops::rms_norm(q, norms.q, norms.eps, q);
+    if (norms.k.defined()) ops::rms_norm(k, norms.k, norms.eps, k);
+    out.copy_(attend(layer, q, k, v));
+  }
 };
 
 }  // namespace throughline

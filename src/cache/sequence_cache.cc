@@ -3,10 +3,11 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
+#include <type_traits>
 
 #include "cache/sequence_state.h"
+#include "ops/row_kernels.h"
 
 namespace throughline {
 namespace {
@@ -94,13 +95,8 @@ void SequenceCache::State::prepare_ring(const std::vector<TokenKind>& kinds) {
     book.ring = at::zeros({layers(), ring_rows(), q_heads, pool->shape().head_dim}, at::kFloat);
 }
 
-void SequenceCache::State::keep_queries(int64_t layer, const at::Tensor& q, const std::vector<TokenKind>& kinds) {
-  if (needs.query_window == 0 || std::count(kinds.begin(), kinds.end(), TokenKind::kSampled) == 0) return;
-  const at::Tensor rows = q.to(at::kFloat).contiguous();
-  keep_queries(layer, rows.const_data_ptr<float>(), kinds);
-}
-
-void SequenceCache::State::keep_queries(int64_t layer, const float* q, const std::vector<TokenKind>& kinds) {
+template <class T>
+void SequenceCache::State::keep_queries(int64_t layer, const T* q, const std::vector<TokenKind>& kinds) {
   if (needs.query_window == 0) return;
   const int64_t sampled = std::count(kinds.begin(), kinds.end(), TokenKind::kSampled);
   const int64_t width = q_heads * pool->shape().head_dim;
@@ -109,11 +105,18 @@ void SequenceCache::State::keep_queries(int64_t layer, const float* q, const std
   for (size_t row = 0; row < kinds.size(); ++row) {
     if (kinds[row] != TokenKind::kSampled) continue;
     ++step;
-    if (step > book.decoded + sampled - ring_rows())
-      std::memcpy(ring + (step - 1) % ring_rows() * width, q + static_cast<int64_t>(row) * width,
-                  width * sizeof(float));
+    if (step <= book.decoded + sampled - ring_rows()) continue;
+    const T* from = q + static_cast<int64_t>(row) * width;
+    float* to = ring + (step - 1) % ring_rows() * width;
+    if constexpr (std::is_same_v<T, float>) {
+      std::copy_n(from, width, to);
+    } else {
+      ops::kernels::to_float(from, to, width);
+    }
   }
 }
+template void SequenceCache::State::keep_queries(int64_t, const float*, const std::vector<TokenKind>&);
+template void SequenceCache::State::keep_queries(int64_t, const uint16_t*, const std::vector<TokenKind>&);
 
 SequenceCache::SequenceCache(PagePool* pool, const EvictionPolicy* policy, int64_t q_heads, double scale,
                              int64_t prompt_tokens)

@@ -81,10 +81,10 @@ struct SequenceCache::State {
 
   // Step bookkeeping, called by StepAttention.
   at::Tensor sums_for(int64_t layer, int64_t length);  // the layer's sums, with zeros for slots that are new
-  // q [rows, q_heads, head_dim]: this sequence's rows of the step, rotated.
-  void keep_queries(int64_t layer, const at::Tensor& q, const std::vector<TokenKind>& kinds);
-  // The same from memory, without torch inside: prepare_ring() must have been called for the step.
-  void keep_queries(int64_t layer, const float* q, const std::vector<TokenKind>& kinds);
+  // q [rows, q_heads, head_dim]: this sequence's rows of the step, rotated; fp32 or bf16. No torch inside.
+  // prepare_ring() must have been called for the step.
+  template <class T>
+  void keep_queries(int64_t layer, const T* q, const std::vector<TokenKind>& kinds);
   void prepare_ring(const std::vector<TokenKind>& kinds);
 };
 

@@ -3,6 +3,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -11,6 +12,7 @@
 #include <numeric>
 
 #include "cache/sequence_state.h"
+#include "ops/autograd.h"
 
 namespace throughline {
 namespace {
@@ -53,6 +55,8 @@ struct StepAttention::State {
 
   void add(StepSequence sequence, SequenceCache::State* cache, std::vector<int64_t>* positions);
   void lay_out_pages();
+  at::Tensor append_unrotated(const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
+                              const at::Tensor& v, const ops::PagedKv& kv) const;
   at::Tensor attend_by_rank(const Member& member, int layer, const at::Tensor& q) const;
   void observe(int layer, const at::Tensor& q, const ops::PagedKv& kv, const ops::AttentionProbe& probe);
 };
@@ -119,11 +123,31 @@ at::Tensor StepAttention::State::attend_by_rank(const Member& m, int layer, cons
   return ops::paged_attention(ops::rope(q.narrow(0, m.first_row, m.rows), m.query_ranks), copy, batch, scale);
 }
 
+// What ops::rotate_and_append() does, but some sequences' keys go into their pages as they are; returns q before its
+// rotation.
+at::Tensor StepAttention::State::append_unrotated(const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
+                                                  const at::Tensor& v, const ops::PagedKv& kv) const {
+  if (norms.q.defined()) ops::rms_norm(q, norms.q, norms.eps, q);
+  if (norms.k.defined()) ops::rms_norm(k, norms.k, norms.eps, k);
+  const at::Tensor keys = ops::rope(k, angles), before = q.clone();
+  for (const Member& m : members) {
+    if (m.unrotated()) keys.narrow(0, m.first_row, m.rows).copy_(k.narrow(0, m.first_row, m.rows));
+  }
+  ops::paged_append(keys, v, batch, kv);
+  q.copy_(ops::rope(q, angles));
+  return before;
+}
+
 void StepAttention::State::observe(int layer, const at::Tensor& q, const ops::PagedKv& kv,
                                    const ops::AttentionProbe& probe) {
   for (size_t s = 0; s < members.size(); ++s) {
     const Member& m = members[s];
-    m.cache->keep_queries(layer, q.narrow(0, m.first_row, m.rows), m.kinds);
+    const int64_t first = m.first_row * q.size(1) * q.size(2);
+    if (q.scalar_type() == at::kFloat) {
+      m.cache->keep_queries(layer, ops::f32(q) + first, m.kinds);
+    } else {
+      m.cache->keep_queries(layer, ops::bf16(q) + first, m.kinds);
+    }
     if (m.cache->needs.attention_sums) {
       ops::paged_attention_column_sums(q, probe.lse, kv, batch, static_cast<int32_t>(s), scale,
                                        m.cache->sums_for(layer, m.length));
@@ -194,16 +218,19 @@ void StepAttention::attend_sequences(int layer, int64_t from, int64_t to, float*
 }
 
 at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
+  attend_into(layer, {}, q.clone(at::MemoryFormat::Contiguous), k.clone(at::MemoryFormat::Contiguous), v.contiguous(),
+              out);
+  return out;
+}
+
+void StepAttention::attend_into(int layer, const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
+                                const at::Tensor& v, const at::Tensor& out) {
   State& s = *state_;
   const ops::PagedKv& kv = s.members[0].cache->pool->layer(layer);
   TL_CHECK(q.size(0) == s.rows && k.size(0) == s.rows && v.size(0) == s.rows, "rows of a step do not match");
-  const at::Tensor q_rotated = ops::rope(q, s.angles);
-  const at::ScalarType dtype = kv.int8() ? k.scalar_type() : kv.k.scalar_type();  // int8 rows are rounded by append
-  at::Tensor keys = ops::rope(k, s.angles).to(dtype);
-  for (const State::Member& m : s.members) {
-    if (m.unrotated()) keys.narrow(0, m.first_row, m.rows).copy_(k.narrow(0, m.first_row, m.rows));
-  }
-  ops::paged_append(keys, v.to(dtype).contiguous(), s.batch, kv);
+  const at::Tensor unrotated_q = s.any_unrotated ? s.append_unrotated(norms, q, k, v, kv) : at::Tensor();
+  if (!s.any_unrotated) ops::rotate_and_append(q, k, v, norms, s.angles, s.batch, kv);
 
   ops::AttentionProbe probe;
   if (s.any_sums) probe.lse = at::empty({s.rows, q.size(1)}, at::kFloat);
@@ -214,12 +241,11 @@ at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tenso
     }
   }
   // Sequences with unrotated keys go through it as well and are overwritten: a rare policy is not worth a second batch.
-  at::Tensor out = ops::paged_attention(q_rotated, kv, s.batch, s.scale, &probe, s.mode);
+  ops::paged_attention(q, kv, s.batch, s.scale, &probe, s.mode, out);
   for (const State::Member& m : s.members) {
-    if (m.unrotated()) out.narrow(0, m.first_row, m.rows).copy_(s.attend_by_rank(m, layer, q));
+    if (m.unrotated()) out.narrow(0, m.first_row, m.rows).copy_(s.attend_by_rank(m, layer, unrotated_q));
   }
-  s.observe(layer, q_rotated, kv, probe);
-  return out;
+  s.observe(layer, q, kv, probe);
 }
 
 }  // namespace throughline

@@ -57,7 +57,7 @@ TEST(BenchCommand, DecodeCountsWhatMustMove) {
     const double cached = line["depth"].get<double>() + 2 + 4.5;
     EXPECT_NEAR(line["cached_tokens"].get<double>(), cached, 1e-9);
     EXPECT_NEAR(line["bytes_per_step"].get<double>(),
-                static_cast<double>(step_weight_bytes(*decoder)) + line["batch"].get<double>() * cached * token_bytes,
+                static_cast<double>(decoder->step_weight_bytes()) + line["batch"].get<double>() * cached * token_bytes,
                 1);
     EXPECT_GE(line["kv_bytes"].get<double>(),
               line["batch"].get<double>() * (line["depth"].get<double>() + 10) * token_bytes);

@@ -194,15 +194,6 @@ Result<std::vector<std::string>> policy_specs(const std::string& text) {
   return out;
 }
 
-int64_t step_weight_bytes(const Decoder& decoder) {
-  int64_t bytes = 0;
-  for (const auto& [name, tensor] : decoder.parameters()) {
-    if (name.rfind("model.embed_tokens.", 0) == 0 && !decoder.config().tied_embeddings) continue;
-    bytes += static_cast<int64_t>(tensor.nbytes());
-  }
-  return bytes;
-}
-
 Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_case, const BenchSettings& settings) {
   const c10::InferenceMode inference;
   Bench bench{decoder, settings};
@@ -240,7 +231,7 @@ Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_
   result.kv_bytes = bench.pool->used_pages() * bench.pool->shape().bytes_per_page();
   result.cached_tokens = cached_sum / static_cast<double>(settings.repeat * settings.tokens * bench_case.batch);
   result.bytes_per_step =
-      static_cast<double>(step_weight_bytes(decoder)) +
+      static_cast<double>(decoder.step_weight_bytes()) +
       result.cached_tokens * static_cast<double>(bench_case.batch * bench.pool->shape().bytes_per_token());
   bench.measure_event(ids, kEventSearchTokens, &result);
   if (events > 0) result.event_s = event_seconds / static_cast<double>(events);
@@ -275,7 +266,7 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
           decoder.forward(ids.narrow(0, begin, rows), attention, settings.mode, {.wanted_rows = last});
       cache.commit(kinds);
       if (begin + rows == bench_case.depth) decoder.logits(hidden, settings.mode);
-      bytes += static_cast<double>(step_weight_bytes(decoder)) +
+      bytes += static_cast<double>(decoder.step_weight_bytes()) +
                static_cast<double>((begin + rows) * bench.pool->shape().bytes_per_token());
       ++steps;
     }

@@ -59,7 +59,4 @@ Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench
 // "full;rpc:ratio=4", as --kv has it: each spec checked and written out.
 Result<std::vector<std::string>> policy_specs(const std::string& text);
 
-// Bytes of weights that one step reads: all but an untied embedding, of which a step reads one row a sequence.
-int64_t step_weight_bytes(const Decoder& decoder);
-
 }  // namespace throughline

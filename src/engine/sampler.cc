@@ -13,11 +13,35 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-double log_sum_exp(std::span<const float> logits) {
-  const float top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - top);
-  return top + std::log(sum);
+float largest(std::span<const float> logits) {
+  return ops::kernels::largest(logits.data(), static_cast<int64_t>(logits.size()));
+}
+
+// The id of the largest, the smallest such.
+int32_t best_id(std::span<const float> logits) {
+  constexpr size_t kBlock = 1024;
+  float best = kNever;
+  size_t block = 0;
+  for (size_t from = 0; from < logits.size(); from += kBlock) {
+    const float here = largest(logits.subspan(from, std::min(kBlock, logits.size() - from)));
+    if (here > best) block = from;
+    best = std::max(best, here);
+  }
+  const auto first = logits.begin() + static_cast<std::ptrdiff_t>(block);
+  const auto end = first + static_cast<std::ptrdiff_t>(std::min(kBlock, logits.size() - block));
+  return static_cast<int32_t>(std::max_element(first, end) - logits.begin());
+}
+
+// The sum of exp((logit - top) * inverse_t).
+double total_weight(std::span<const float> logits, float top, double inverse_t) {
+  constexpr size_t kBlock = 256;
+  float weights[kBlock];
+  double total = 0;
+  for (size_t from = 0; from < logits.size(); from += kBlock) {
+    const auto count = static_cast<int64_t>(std::min(kBlock, logits.size() - from));
+    total += ops::kernels::softmax_weights(logits.data() + from, count, top, static_cast<float>(inverse_t), weights);
+  }
+  return total;
 }
 
 bool changes_logits(const SamplingOptions& options, const DrawLimits& limits) {
@@ -100,7 +124,8 @@ void best_ids(std::span<const float> logits, int64_t count, SamplerScratch& scra
 }
 
 void add_logprobs(TokenDraw& draw, std::span<const float> logits, int64_t top, SamplerScratch& scratch) {
-  const double normaliser = log_sum_exp(logits);
+  const float peak = largest(logits);
+  const double normaliser = peak + std::log(total_weight(logits, peak, 1));
   draw.logprob = static_cast<float>(logits[draw.id] - normaliser);
   best_ids(logits, top, scratch);
   for (const int32_t id : scratch.order) draw.top.push_back({id, static_cast<float>(logits[id] - normaliser)});
@@ -111,14 +136,11 @@ void filter(std::span<const float> logits, const SamplingOptions& options, Sampl
   const auto vocab = static_cast<int64_t>(logits.size());
   const int64_t limit = options.top_k > 0 ? std::min(options.top_k, vocab) : vocab;
   const double inverse_t = 1 / options.temperature;
-  const float top = *std::max_element(logits.begin(), logits.end());
+  const float top = largest(logits);
   const auto weight = [&](float logit) { return std::exp((logit - top) * inverse_t); };
 
   // Without top-k the whole vocabulary counts in top-p's total, but only its best ids need an order.
-  double total = 0;
-  if (options.top_p < 1 && limit == vocab) {
-    for (const float logit : logits) total += weight(logit);
-  }
+  double total = options.top_p < 1 && limit == vocab ? total_weight(logits, top, inverse_t) : 0;
   int64_t ordered = limit == vocab ? std::min<int64_t>(vocab, 256) : limit;
   while (true) {
     best_ids(logits, ordered, scratch);
@@ -155,7 +177,7 @@ void filter(std::span<const float> logits, const SamplingOptions& options, Sampl
 int32_t draw_of_all(std::span<const float> logits, double inverse_t, double uniform, SamplerScratch& scratch) {
   constexpr int64_t kBlock = 256;
   const auto vocab = static_cast<int64_t>(logits.size());
-  const float peak = ops::kernels::largest(logits.data(), vocab);
+  const float peak = largest(logits);
   scratch.weights.resize(vocab);
   scratch.sorted.clear();  // the blocks' sums
   double total = 0;
@@ -258,7 +280,7 @@ TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& optio
   TokenDraw draw;
   const bool filtered = options.top_p < 1 || options.top_k > 0 || options.min_p > 0;
   if (options.temperature == 0) {
-    draw.id = static_cast<int32_t>(std::max_element(adjusted.begin(), adjusted.end()) - adjusted.begin());
+    draw.id = best_id(adjusted);
     draw.sampling_logprob = 0;
   } else {
     const double inverse_t = 1 / options.temperature;

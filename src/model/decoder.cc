@@ -64,6 +64,12 @@ int64_t Decoder::weight_bytes() const {
   return bytes;
 }
 
+int64_t Decoder::step_weight_bytes() const {
+  if (config_.tied_embeddings) return weight_bytes();
+  const auto scales = embedding_scales_.defined() ? embedding_scales_.nbytes() : 0;
+  return weight_bytes() - static_cast<int64_t>(embedding_.nbytes() + scales);
+}
+
 at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, AttentionContext& attention,
                                   ops::NumericMode mode, bool training, const at::Tensor& wanted) const {
   const ModelConfig& c = config_;
@@ -74,9 +80,6 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& input, Attent
     const at::Tensor attended = attention.attend(static_cast<int>(layer), in.q, in.k, in.v);
     return layer_output(input, attended.reshape({rows, c.q_heads * c.head_dim}), w, c, mode);
   }
-  const bool quantized = format_ != ops::WeightFormat::kPlain;
-  if (quantized || (!at::GradMode::is_enabled() && ops::fused_products(input, mode)))
-    return layer_inference(layer, input, attention, mode, wanted);
   at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
   at::Tensor q = ops::linear(h, w.q_weight, w.q_bias, mode).view({rows, c.q_heads, c.head_dim});
   at::Tensor k = ops::linear(h, w.k_weight, w.k_bias, mode).view({rows, c.kv_heads, c.head_dim});
@@ -100,6 +103,9 @@ at::Tensor Decoder::forward(const at::Tensor& ids, AttentionContext& attention, 
   // Not asked again inside a layer: a checkpointed layer's first pass runs without grad mode and must round as its
   // second.
   const bool training = at::GradMode::is_enabled() && flat_weights_.defined();
+  const bool quantized = format_ != ops::WeightFormat::kPlain;
+  if (quantized || (!at::GradMode::is_enabled() && ops::fused_products(x, mode)))
+    return infer(std::move(x), attention, mode, options.wanted_rows);
   const bool checkpoint = options.checkpoint_layers && at::GradMode::is_enabled();
   TL_CHECK(!training || !options.wanted_rows.defined(), "training wants all rows");
   if (checkpoint && !x.requires_grad()) x = x.detach().requires_grad_(true);  // a frozen embedding: gradients must flow

@@ -52,6 +52,8 @@ class Decoder {
   const ops::RopeFrequencies& rope() const { return rope_; }
   double attention_scale() const;  // 1 / sqrt(head_dim)
   int64_t weight_bytes() const;
+  // Of these one step's: all but an untied embedding, of which it reads a row a sequence.
+  int64_t step_weight_bytes() const;
 
   struct ForwardOptions {
     // Training: keep only each layer's input and compute the layer again in the backward pass (then `attention` must
@@ -91,9 +93,12 @@ class Decoder {
   // training: through the nodes of layer_autograd.h. `wanted`: rows of the result, if defined.
   at::Tensor layer_forward(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
                            bool training, const at::Tensor& wanted) const;
-  // The same roundings without a graph and in fewer passes; any weight format.
-  at::Tensor layer_inference(int64_t layer, const at::Tensor& x, AttentionContext& attention, ops::NumericMode mode,
-                             const at::Tensor& wanted) const;
+  // The same roundings without a graph and in fewer passes; any weight format. Takes the embedded rows to the hidden
+  // states after the last norm.
+  at::Tensor infer(at::Tensor x, AttentionContext& attention, ops::NumericMode mode, const at::Tensor& wanted) const;
+  struct InferenceRows;
+  void infer_layer(int64_t layer, InferenceRows& rows, AttentionContext& attention, ops::NumericMode mode,
+                   const at::Tensor& wanted) const;
   at::Tensor embed(const at::Tensor& ids) const;
   // A matrix [out, in] of either format, as the products read it.
   ops::LinearWeight linear(const at::Tensor& values, const at::Tensor& scales, const at::Tensor& bias, int64_t out,

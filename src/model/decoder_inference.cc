@@ -1,6 +1,7 @@
 // The decoder without a graph: loading and using weights of every format.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
 
 #include "model/decoder.h"
 #include "model/layer_tensors.h"
@@ -22,9 +23,9 @@ void Decoder::take_weights(WeightReader& reader, bool stored_quantized) {
       if (weight.defined()) weight = weight.clone();  // so that nothing keeps the file mapped
     } else if (stored_quantized) {
       const ops::QuantizedShape packed = ops::quantized_shape(format_, shape[0], shape[1]);
-      weight = reader.take_as(name, TensorDtype::kU8, packed.values);
+      weight = reader.take_as(name, TensorDtype::kU8, {packed.values.begin(), packed.values.end()});
       const auto type = format_ == ops::WeightFormat::kInt8 ? TensorDtype::kF32 : TensorDtype::kBF16;
-      scales = reader.take_as(name + kScaleSuffix, type, packed.scales);
+      scales = reader.take_as(name + kScaleSuffix, type, {packed.scales.begin(), packed.scales.end()});
     } else {
       const at::Tensor plain = reader.take(name, shape);
       if (!plain.defined()) return;
@@ -67,30 +68,62 @@ at::Tensor Decoder::embed(const at::Tensor& ids) const {
   return ops::quantized_rows({embedding_, embedding_scales_}, format_, ids.contiguous(), config_.hidden, dtype_);
 }
 
-at::Tensor Decoder::layer_inference(int64_t layer, const at::Tensor& input, AttentionContext& attention,
-                                    ops::NumericMode mode, const at::Tensor& wanted) const {
+// The rows of one pass, and room for what a layer computes of them: made once a pass.
+struct Decoder::InferenceRows {
+  at::Tensor x;         // [rows, hidden], the residual stream
+  at::Tensor h;         // [rows, hidden]
+  at::Tensor q, k, v;   // [rows, heads, head_dim]
+  at::Tensor attended;  // like q
+  at::Tensor joined;    // the same as [rows, q_heads * head_dim]
+  at::Tensor ffn;       // [rows, ffn]
+
+  InferenceRows(at::Tensor embedded, const ModelConfig& c) : x(std::move(embedded)) {
+    const auto room = [&](at::IntArrayRef sizes) { return at::empty(sizes, x.options()); };
+    const int64_t rows = x.size(0);
+    h = room({rows, c.hidden});
+    q = room({rows, c.q_heads, c.head_dim});
+    k = room({rows, c.kv_heads, c.head_dim});
+    v = room({rows, c.kv_heads, c.head_dim});
+    attended = room({rows, c.q_heads, c.head_dim});
+    joined = attended.view({rows, c.q_heads * c.head_dim});
+    ffn = room({rows, c.ffn});
+  }
+
+  void keep(const at::Tensor& wanted) {  // of what is needed behind attention
+    x = ops::selected_rows(x, wanted);
+    joined = ops::selected_rows(joined, wanted);
+    h = h.narrow(0, 0, wanted.size(0));
+    ffn = ffn.narrow(0, 0, wanted.size(0));
+  }
+};
+
+void Decoder::infer_layer(int64_t layer, InferenceRows& r, AttentionContext& attention, ops::NumericMode mode,
+                          const at::Tensor& wanted) const {
   const ModelConfig& c = config_;
   const DecoderLayer &w = layers_[static_cast<size_t>(layer)], &s = layer_scales_[static_cast<size_t>(layer)];
-  const int64_t rows = input.size(0), q_width = c.q_heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
-  at::Tensor h = ops::rms_norm(input, w.input_norm, c.norm_eps);
-  const auto qkv = ops::linears(h,
-                                {linear(w.q_weight, s.q_weight, w.q_bias, q_width, c.hidden),
-                                 linear(w.k_weight, s.k_weight, w.k_bias, kv_width, c.hidden),
-                                 linear(w.v_weight, s.v_weight, w.v_bias, kv_width, c.hidden)},
-                                mode);
-  at::Tensor q = qkv[0].view({rows, c.q_heads, c.head_dim}), k = qkv[1].view({rows, c.kv_heads, c.head_dim});
-  if (c.qk_norm) {
-    q = ops::rms_norm(q, w.q_norm, c.norm_eps);
-    k = ops::rms_norm(k, w.k_norm, c.norm_eps);
-  }
-  const at::Tensor v = qkv[2].view({rows, c.kv_heads, c.head_dim});
-  h = ops::selected_rows(attention.attend(static_cast<int>(layer), q, k, v).reshape({rows, q_width}), wanted);
-  const at::Tensor x = ops::linear_add(ops::selected_rows(input, wanted), h,
-                                       linear(w.o_weight, s.o_weight, w.o_bias, c.hidden, q_width), mode);
-  h = ops::rms_norm(x, w.post_attention_norm, c.norm_eps);
-  h = ops::linear_silu_mul(h, linear(w.gate_weight, s.gate_weight, w.gate_bias, c.ffn, c.hidden),
-                           linear(w.up_weight, s.up_weight, w.up_bias, c.ffn, c.hidden), mode);
-  return ops::linear_add(x, h, linear(w.down_weight, s.down_weight, w.down_bias, c.hidden, c.ffn), mode);
+  const int64_t q_width = c.q_heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
+  ops::rms_norm(r.x, w.input_norm, c.norm_eps, r.h);
+  const ops::LinearWeight projections[] = {linear(w.q_weight, s.q_weight, w.q_bias, q_width, c.hidden),
+                                           linear(w.k_weight, s.k_weight, w.k_bias, kv_width, c.hidden),
+                                           linear(w.v_weight, s.v_weight, w.v_bias, kv_width, c.hidden)};
+  const at::Tensor projected[] = {r.q, r.k, r.v};
+  ops::linears_into(r.h, projections, projected, mode);
+  attention.attend_into(static_cast<int>(layer), {w.q_norm, w.k_norm, c.norm_eps}, r.q, r.k, r.v, r.attended);
+  if (wanted.defined()) r.keep(wanted);
+  ops::linear_add(r.x, r.joined, linear(w.o_weight, s.o_weight, w.o_bias, c.hidden, q_width), mode, r.x);
+  ops::rms_norm(r.x, w.post_attention_norm, c.norm_eps, r.h);
+  ops::linear_silu_mul(r.h, linear(w.gate_weight, s.gate_weight, w.gate_bias, c.ffn, c.hidden),
+                       linear(w.up_weight, s.up_weight, w.up_bias, c.ffn, c.hidden), mode, r.ffn);
+  ops::linear_add(r.x, r.ffn, linear(w.down_weight, s.down_weight, w.down_bias, c.hidden, c.ffn), mode, r.x);
+}
+
+at::Tensor Decoder::infer(at::Tensor embedded, AttentionContext& attention, ops::NumericMode mode,
+                          const at::Tensor& wanted) const {
+  const at::NoGradGuard no_grad;
+  InferenceRows rows(std::move(embedded), config_);
+  for (int64_t layer = 0; layer < config_.layers; ++layer)
+    infer_layer(layer, rows, attention, mode, layer + 1 == config_.layers ? wanted : at::Tensor());
+  return ops::rms_norm(rows.x, final_norm_, config_.norm_eps, rows.h);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden, ops::NumericMode mode) const {

@@ -43,7 +43,7 @@ class Chunk {
 
 }  // namespace
 
-at::Tensor empty_in_huge_pages(const std::vector<int64_t>& sizes, at::ScalarType type) {
+at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, at::ScalarType type) {
   static thread_local std::weak_ptr<Chunk> newest;
   size_t bytes = at::elementSize(type);
   for (const int64_t size : sizes) bytes *= static_cast<size_t>(size);
@@ -60,7 +60,7 @@ at::Tensor empty_in_huge_pages(const std::vector<int64_t>& sizes, at::ScalarType
 
 at::Tensor copy_to_huge_pages(const at::Tensor& from) {
   TL_CHECK(from.is_contiguous() && from.device().is_cpu(), "copy_to_huge_pages: contiguous, on the CPU");
-  at::Tensor to = empty_in_huge_pages(from.sizes().vec(), from.scalar_type());
+  at::Tensor to = empty_in_huge_pages(from.sizes(), from.scalar_type());
   const auto* source = static_cast<const std::byte*>(from.const_data_ptr());
   auto* target = static_cast<std::byte*>(to.mutable_data_ptr());
   parallel_for(0, static_cast<int64_t>(from.nbytes()), kCopyBytes, [&](int64_t begin, int64_t end) {

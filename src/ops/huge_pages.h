@@ -13,7 +13,7 @@ namespace throughline::ops {
 
 // Undefined contents, 64-byte aligned. Tensors are often smaller than a huge page, so those that a thread makes one
 // after the other share pages, 64 MiB at a time; the memory goes with the last of them.
-at::Tensor empty_in_huge_pages(const std::vector<int64_t>& sizes, at::ScalarType type);
+at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, at::ScalarType type);
 at::Tensor copy_to_huge_pages(const at::Tensor& from);  // contiguous, on the CPU
 
 }  // namespace throughline::ops

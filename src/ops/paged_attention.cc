@@ -1,15 +1,18 @@
 #include "ops/paged_attention.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "ops/autograd.h"
 #include "ops/cpu/attention_kernels.h"
 #include "ops/cpu/paged_attention_cpu.h"
 #include "ops/paged_layout.h"
 #include "ops/parallel.h"
+#include "ops/row_kernels.h"
 
 namespace throughline::ops {
 namespace {
@@ -72,17 +75,58 @@ class Appender {
   bool bf16_;
 };
 
-}  // namespace
-
-void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv) {
-  const int64_t kv_heads = kv.kv_heads();
+void check_rows(const at::Tensor& k, const at::Tensor& v, const PagedKv& kv) {
   for (const at::Tensor* part : {&k, &v}) {
     require_cpu(*part, "k or v");
-    TL_CHECK(part->dim() == 3 && part->is_contiguous() && part->size(0) == k.size(0) && part->size(1) == kv_heads &&
-                 part->size(2) == kv.head_dim() && part->scalar_type() == k.scalar_type() &&
-                 fits(*part, kv.k.scalar_type()),
+    TL_CHECK(part->dim() == 3 && part->is_contiguous() && part->size(0) == k.size(0) &&
+                 part->size(1) == kv.kv_heads() && part->size(2) == kv.head_dim() &&
+                 part->scalar_type() == k.scalar_type() && fits(*part, kv.k.scalar_type()),
              "k and v are [rows, kv_heads, head_dim], contiguous, of the pool's dtype");
   }
+}
+
+template <class T>
+void norm_and_rotate(const at::Tensor& x, int64_t row, const at::Tensor& norm, double eps, const RopeAngles& angles) {
+  const int64_t heads = x.size(1), head_dim = x.size(2), half = head_dim / 2;
+  T* heads_of_row = static_cast<T*>(x.mutable_data_ptr()) + row * heads * head_dim;
+  if (norm.defined())
+    kernels::rms_norm(heads_of_row, static_cast<const T*>(norm.const_data_ptr()), heads_of_row, heads, head_dim, eps);
+  kernels::rope_row(heads_of_row, head_dim, f32(angles.cos) + row * half, f32(angles.sin) + row * half, 1.0F,
+                    heads_of_row, heads, half);
+}
+
+}  // namespace
+
+void rotate_and_append(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const HeadNorms& norms,
+                       const RopeAngles& angles, const PagedBatch& batch, const PagedKv& kv) {
+  check_attention(q, kv, batch, nullptr);
+  check_rows(k, v, kv);
+  TL_CHECK(k.size(0) == q.size(0) && k.scalar_type() == q.scalar_type(), "q and k differ");
+  TL_CHECK(angles.cos.size(0) == q.size(0) && 2 * angles.cos.size(1) == q.size(2), "rope: angles do not match q");
+  for (const at::Tensor* norm : {&norms.q, &norms.k}) {
+    TL_CHECK(!norm->defined() || (norm->numel() == q.size(2) && norm->scalar_type() == q.scalar_type()),
+             "the norms of heads do not match q");
+  }
+  const bool bf16 = q.scalar_type() == at::kBFloat16;
+  const Appender appender(kv, bf16);
+  const auto* k_rows = static_cast<const std::byte*>(k.const_data_ptr());
+  const auto* v_rows = static_cast<const std::byte*>(v.const_data_ptr());
+  const int64_t row_bytes = 2 * appender.source_bytes() + q.size(1) * appender.head_bytes();
+  parallel_for(0, q.size(0), rows_per_thread(row_bytes), [&](int64_t from, int64_t to) {
+    const auto& begin = batch.row_begin;
+    int64_t s = std::upper_bound(begin.begin(), begin.end(), from) - begin.begin() - 1;
+    for (int64_t row = from; row < to; ++row) {
+      while (row >= begin[s + 1]) ++s;
+      const auto norm_and_turn = bf16 ? norm_and_rotate<uint16_t> : norm_and_rotate<float>;
+      norm_and_turn(q, row, norms.q, norms.eps, angles);
+      norm_and_turn(k, row, norms.k, norms.eps, angles);
+      appender.append(batch, s, row, row + 1, k_rows, v_rows);
+    }
+  });
+}
+
+void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv) {
+  check_rows(k, v, kv);
   check_paged_batch(kv, batch, k.size(0));
   const Appender appender(kv, k.scalar_type() == at::kBFloat16);
   const std::byte* k_rows = static_cast<const std::byte*>(k.data_ptr());
@@ -108,9 +152,13 @@ void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, d
 }
 
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe, NumericMode mode) {
+                           AttentionProbe* probe, NumericMode mode, const at::Tensor& into) {
   check_attention(q, kv, batch, probe);
-  return cpu::paged_attention(q, kv, batch, scale, probe, mode);
+  at::Tensor out = into.defined() ? into : at::empty_like(q);
+  TL_CHECK(out.sizes() == q.sizes() && out.scalar_type() == q.scalar_type() && out.is_contiguous(),
+           "the result does not match q");
+  cpu::paged_attention(q, kv, batch, scale, probe, mode, out);
+  return out;
 }
 
 at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, const PagedKv& kv,

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "ops/numeric.h"
+#include "ops/rope.h"
 
 namespace throughline::ops {
 
@@ -49,6 +50,17 @@ struct PagedBatch {
 // slots of their rows.
 void paged_append(const at::Tensor& k, const at::Tensor& v, const PagedBatch& batch, const PagedKv& kv);
 
+// Of the heads of q and k, before they are rotated (qwen3).
+struct HeadNorms {
+  at::Tensor q, k;  // weights [head_dim], of q's dtype; undefined: there are none
+  double eps = 0;
+};
+
+// A layer's projections on their way into the pages, in one pass: q [rows, q_heads, head_dim] and k are normalised and
+// rotated in place, then k and v are written as paged_append() does. To the bit rms_norm(), rope() and paged_append().
+void rotate_and_append(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const HeadNorms& norms,
+                       const RopeAngles& angles, const PagedBatch& batch, const PagedKv& kv);
+
 // What a policy may want to see besides the output. Undefined tensors are not written.
 struct AttentionProbe {
   at::Tensor lse;                  // fp32 [rows, q_heads]: log-sum-exp of the scaled scores
@@ -57,8 +69,10 @@ struct AttentionProbe {
 };
 
 // q [rows, q_heads, head_dim] contiguous -> [rows, q_heads, head_dim], q's dtype. scale is usually 1/sqrt(head_dim).
+// `into` (like q, not q), if given, is filled instead.
 at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe = nullptr, NumericMode mode = NumericMode::kExact);
+                           AttentionProbe* probe = nullptr, NumericMode mode = NumericMode::kExact,
+                           const at::Tensor& into = {});
 
 // Some sequences of a batch, for tasks that take a few of them through a layer.
 struct PagedRows {

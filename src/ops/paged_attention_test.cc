@@ -17,6 +17,7 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "ops/rows.h"
 
 namespace throughline::ops {
 namespace {
@@ -403,6 +404,36 @@ RC_GTEST_PROP(PagedSlots, AppendThenGatherGivesTheRowsBack, ()) {
   // Nothing else changed: as many elements differ from before (NaN or not) as rows were written, at most.
   const at::Tensor changed = c.kv.k.ne(before).logical_and(c.kv.k.isnan().logical_and(before.isnan()).logical_not());
   RC_ASSERT(changed.sum().item<int64_t>() <= total * shape.kv_heads * shape.head_dim);
+}
+
+TEST(PagedSlots, RotateAndAppendIsItsPartsToTheBit) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(3);
+  RopeFrequencies frequencies;
+  for (int i = 0; i < 33; ++i) frequencies.inv_freq.push_back(std::pow(10.0F, -static_cast<float>(i) / 8));
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kChar}) {
+    for (const bool normed : {false, true}) {
+      const Case c = make_case({2, 3, 66, 16, dtype}, {70, 1, 40}, {64, 1, 0}, 5);
+      const PagedKv expected{c.kv.k.clone(), c.kv.v.clone()};
+      const at::Tensor q = c.q, k = randn({65, 2, 66}, 91, q.scalar_type()),
+                       v = randn({65, 2, 66}, 92, q.scalar_type());
+      HeadNorms norms{.eps = 1e-6};
+      if (normed) norms.q = randn({66}, 93, q.scalar_type()), norms.k = randn({66}, 94, q.scalar_type());
+      std::vector<int64_t> positions(65);
+      std::iota(positions.begin(), positions.end(), 1000);
+      const RopeAngles angles = rope_angles(frequencies, positions, at::kCPU);
+      const at::Tensor q_rotated = rope(normed ? rms_norm(q, norms.q, norms.eps) : q, angles);
+      const at::Tensor k_rotated = rope(normed ? rms_norm(k, norms.k, norms.eps) : k, angles);
+      paged_append(k_rotated, v, c.batch, expected);
+      rotate_and_append(q, k, v, norms, angles, c.batch, c.kv);
+      EXPECT_TRUE(at::equal(q, q_rotated));
+      EXPECT_TRUE(at::equal(k, k_rotated));
+      const auto bytes = [](const at::Tensor& pool) { return pool.contiguous().view(at::kByte); };  // NaN equals NaN
+      EXPECT_TRUE(at::equal(bytes(c.kv.k), bytes(expected.k)));
+      EXPECT_TRUE(at::equal(bytes(c.kv.v), bytes(expected.v)));
+    }
+  }
+  at::set_num_threads(threads);
 }
 
 TEST(PagedSlots, Int8RowsAreRoundedAsTheyAreAppendedAndMoveWithTheirScales) {

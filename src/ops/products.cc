@@ -1,6 +1,7 @@
 #include "ops/products.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/util/SmallVector.h>
 
 #include <algorithm>
 #include <type_traits>
@@ -105,7 +106,9 @@ kernels::QuantizedRows quantize(const at::Tensor& x, WeightFormat format) {
   return all;
 }
 
-at::Tensor checked_rows(const at::Tensor& x, const std::vector<const LinearWeight*>& weights) {
+using Weights = c10::SmallVector<const LinearWeight*, 4>;
+
+at::Tensor checked_rows(const at::Tensor& x, const Weights& weights) {
   check_element_type(x, "linear");
   TL_CHECK(x.device().is_cpu(), "own products run on the CPU only");
   for (const LinearWeight* w : weights) {
@@ -131,7 +134,18 @@ cpu::PairProduct pairs_for(const at::Tensor& x, NumericMode mode) {
   return wanted ? cpu::pair_product() : nullptr;
 }
 
-Operand operand_of(const at::Tensor& x_in, const std::vector<const LinearWeight*>& weights, NumericMode mode) {
+void check_result(const at::Tensor& y, const Operand& a, int64_t out) {
+  TL_CHECK(y.numel() == a.rows * out && y.scalar_type() == a.x.scalar_type() && y.is_contiguous(),
+           "linear: the result does not match");
+}
+
+at::Tensor result(const at::Tensor& into, const Operand& a, int64_t out) {
+  const at::Tensor y = into.defined() ? into : at::empty({a.rows, out}, a.x.options());
+  check_result(y, a, out);
+  return y;
+}
+
+Operand operand_of(const at::Tensor& x_in, const Weights& weights, NumericMode mode) {
   const at::Tensor x = checked_rows(x_in, weights);
   const WeightFormat format = weights.front()->format;
   Operand out{.x = x, .format = format, .rows = x.size(0), .in = x.size(1)};
@@ -236,17 +250,24 @@ bool fused_products(const at::Tensor& x, NumericMode mode) {
   return cpu::pair_product() != nullptr || x.size(0) < 128;
 }
 
-std::vector<at::Tensor> linears(const at::Tensor& x_in, const std::vector<LinearWeight>& weights, NumericMode mode) {
-  std::vector<const LinearWeight*> checked;
+std::vector<at::Tensor> linears(const at::Tensor& x, const std::vector<LinearWeight>& weights, NumericMode mode) {
+  std::vector<at::Tensor> out;
+  for (const LinearWeight& w : weights) out.push_back(at::empty({x.size(0), w.out}, x.options()));
+  linears_into(x, weights, out, mode);
+  return out;
+}
+
+void linears_into(const at::Tensor& x_in, std::span<const LinearWeight> weights, std::span<const at::Tensor> into,
+                  NumericMode mode) {
+  Weights checked;
   for (const LinearWeight& w : weights) checked.push_back(&w);
   const Operand a = operand_of(x_in, checked, mode);
-  std::vector<at::Tensor> out;
   int64_t total = 0;
-  for (const LinearWeight& w : weights) {
-    out.push_back(at::empty({a.rows, w.out}, a.x.options()));
-    total += w.out;
+  for (size_t w = 0; w < weights.size(); ++w) {
+    check_result(into[w], a, weights[w].out);
+    total += weights[w].out;
   }
-  if (a.rows == 0) return out;
+  if (a.rows == 0) return;
   const int64_t columns = piece_columns(a, total);
   struct Piece {
     size_t weight;
@@ -264,7 +285,7 @@ std::vector<at::Tensor> linears(const at::Tensor& x_in, const std::vector<Linear
     const auto task = [&](int64_t i) {
       const Piece& piece = pieces[i];
       const LinearWeight& w = weights[piece.weight];
-      T* y = data_out<T>(out[piece.weight]) + piece.from;
+      T* y = data_out<T>(into[piece.weight]) + piece.from;
       const T* bias = offset(data<T>(w.bias), piece.from);
       each_row<T>(a, w, piece.from, piece.to, [&](int64_t row, const float* c) {
         kernels::finish_product(c, bias, static_cast<const T*>(nullptr), y + row * w.out, piece.to - piece.from);
@@ -277,17 +298,16 @@ std::vector<at::Tensor> linears(const at::Tensor& x_in, const std::vector<Linear
       run_tasks(count, task);
     }
   });
-  return out;
 }
 
-at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x_in, const LinearWeight& weight,
-                      NumericMode mode) {
+at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x_in, const LinearWeight& weight, NumericMode mode,
+                      const at::Tensor& into) {
   const Operand a = operand_of(x_in, {&weight}, mode);
   const at::Tensor add = residual.contiguous();
   TL_CHECK(
       add.dim() == 2 && add.size(0) == a.rows && add.size(1) == weight.out && add.scalar_type() == a.x.scalar_type(),
       "linear_add: the residual does not match");
-  at::Tensor y = at::empty(add.sizes(), a.x.options());
+  const at::Tensor y = result(into, a, weight.out);
   if (y.numel() == 0) return y;
   for_type(a.x, [&](auto type) {
     using T = decltype(type);
@@ -298,11 +318,12 @@ at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x_in, const 
   return y;
 }
 
-at::Tensor linear_silu_mul(const at::Tensor& x_in, const LinearWeight& gate, const LinearWeight& up, NumericMode mode) {
+at::Tensor linear_silu_mul(const at::Tensor& x_in, const LinearWeight& gate, const LinearWeight& up, NumericMode mode,
+                           const at::Tensor& into) {
   const Operand a = operand_of(x_in, {&gate, &up}, mode);
   TL_CHECK(gate.out == up.out, "linear_silu_mul: shapes differ");
   const int64_t out = gate.out;
-  at::Tensor y = at::empty({a.rows, out}, a.x.options());
+  const at::Tensor y = result(into, a, out);
   if (y.numel() == 0) return y;
   const int64_t step = a.column_step(), columns = std::max(step, piece_columns(a, 2 * out) / 2 / step * step);
   for_type(a.x, [&](auto type) {

@@ -10,6 +10,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <span>
 #include <vector>
 
 #include "ops/numeric.h"
@@ -36,15 +37,19 @@ struct LinearWeight {
       : values(q.values), bias(bias_in), scales(q.scales), format(q_format), out(q_out), in(q_in) {}
 };
 
+// `into` below, if given, is filled and returned: of the result's dtype, as many elements, contiguous.
+
 // x W^T + bias for each weight.
 std::vector<at::Tensor> linears(const at::Tensor& x, const std::vector<LinearWeight>& weights,
                                 NumericMode mode = NumericMode::kExact);
-// residual + (x W^T + bias), the bracket rounded to the dtype first.
+void linears_into(const at::Tensor& x, std::span<const LinearWeight> weights, std::span<const at::Tensor> into,
+                  NumericMode mode);
+// residual + (x W^T + bias), the bracket rounded to the dtype first. `into` may be the residual.
 at::Tensor linear_add(const at::Tensor& residual, const at::Tensor& x, const LinearWeight& weight,
-                      NumericMode mode = NumericMode::kExact);
+                      NumericMode mode = NumericMode::kExact, const at::Tensor& into = {});
 // silu(gate) * up with gate = x Wg^T + bias and up likewise, rounded as silu_mul() of ops/rows.h rounds.
 at::Tensor linear_silu_mul(const at::Tensor& x, const LinearWeight& gate, const LinearWeight& up,
-                           NumericMode mode = NumericMode::kExact);
+                           NumericMode mode = NumericMode::kExact, const at::Tensor& into = {});
 // x W^T rounded to the dtype, as fp32 [rows, out]: logits.
 at::Tensor linear_to_float(const at::Tensor& x, const LinearWeight& weight, NumericMode mode = NumericMode::kExact);
 

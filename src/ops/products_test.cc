@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/rand.h>
@@ -48,6 +49,11 @@ RC_GTEST_PROP(Products, EqualDoublePrecisionForAnyShape, ()) {
     RC_ASSERT(worst_of_sums(both[0], want, in) < unit);
     RC_ASSERT(at::equal(linear_add(residual, x, {w, bias}), residual.add(both[0])));
     RC_ASSERT(at::equal(linear_silu_mul(x, {w, bias}, {up, {}}), silu_mul(both[0], both[1])));
+    const at::Tensor sum = residual.clone(), product = at::empty_like(sum);
+    linear_add(sum, x, {w, bias}, NumericMode::kExact, sum);
+    linear_silu_mul(x, {w, bias}, {up, {}}, NumericMode::kExact, product);
+    RC_ASSERT(at::equal(sum, residual.add(both[0])));
+    RC_ASSERT(at::equal(product, silu_mul(both[0], both[1])));
     RC_ASSERT(at::equal(linear_to_float(x, {w, bias}), both[0].to(at::kFloat)));
     RC_ASSERT(at::equal(linear(x, w, bias, NumericMode::kExact), both[0]));
   }

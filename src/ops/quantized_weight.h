@@ -4,16 +4,16 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/DimVector.h>
 
 #include <cstdint>
-#include <vector>
 
 namespace throughline::ops {
 
 enum class WeightFormat { kPlain, kInt8, kInt4 };
 
 struct QuantizedShape {
-  std::vector<int64_t> values, scales;
+  at::DimVector values, scales;
 };
 // Of a weight [out, in].
 QuantizedShape quantized_shape(WeightFormat format, int64_t out, int64_t in);

@@ -19,14 +19,16 @@ constexpr int64_t kElementsPerThread = 1 << 15;
 
 int64_t row_grain(int64_t n) { return std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, n)); }
 
-at::Tensor rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double eps) {
+at::Tensor rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& into = {}) {
   check_element_type(x, "rms_norm");
   const int64_t n = weight.numel();
   TL_CHECK(x.device().is_cpu(), "rms_norm runs on the CPU only");
   TL_CHECK(n > 0 && x.dim() >= 1 && x.size(-1) == n, "rms_norm: shapes do not match");
   TL_CHECK(weight.scalar_type() == x.scalar_type(), "rms_norm: dtypes differ");
   const at::Tensor in = x.contiguous(), w = weight.contiguous();
-  at::Tensor y = at::empty_like(in);
+  at::Tensor y = into.defined() ? into : at::empty_like(in);
+  TL_CHECK(y.sizes() == in.sizes() && y.scalar_type() == x.scalar_type() && y.is_contiguous(),
+           "rms_norm: the result does not match");
   parallel_for(0, in.numel() / n, row_grain(n), [&](int64_t begin, int64_t end) {
     const int64_t at = begin * n;
     if (x.scalar_type() == at::kFloat) {
@@ -195,8 +197,9 @@ void silu_mul_joined_slope(at::Tensor& gate_up, at::Tensor& g) {
   });
 }
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return needs_grad({&x, &weight}) ? differentiable_rms_norm(x, weight, eps) : rms_norm_forward(x, weight, eps);
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& into) {
+  if (needs_grad({&x, &weight}) && !into.defined()) return differentiable_rms_norm(x, weight, eps);
+  return rms_norm_forward(x, weight, eps, into);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {

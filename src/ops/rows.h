@@ -7,8 +7,9 @@
 namespace throughline::ops {
 
 // x [..., n] -> x / sqrt(mean(x^2) + eps) * weight [n]. As Hugging Face: for bf16 the normalised value is rounded to
-// bf16 before the weight multiplies it.
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+// bf16 before the weight multiplies it. `into` (x's shape and dtype, contiguous; may be x), if given, is filled
+// instead: without a graph.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& into = {});
 
 // Its slopes for an upstream g: dx is written, dweight (fp32 [n]; undefined: not wanted) is set. x, g and dx are of the
 // same shape [rows, n] or [rows, heads, n] with any row stride, heads and elements contiguous. `add` (undefined: none)

@@ -6,6 +6,7 @@
 
 #include "ops/cpu/avx512-inl.h"
 #include "ops/cpu/cpu_limit.h"
+#include "ops/cpu/page_heads.h"
 
 #define TL_TARGET TL_AVX512("avx512bf16")
 
@@ -62,6 +63,7 @@ TL_TARGET void in_order(const uint16_t* x, int64_t x_row, const uint16_t* w, int
     __m512 sums[kRows][kGroup];
     for (int64_t i = 0; i < count; ++i) {
       __m512 of_row[kRows];
+      cpu::fetch_page_heads(w + (n + i) * w_row, 2 * depth);
       dots<kRows, 1, 0>(x, x_row, w + (n + i) * w_row, w_row, depth, nullptr, of_row);
       for (int r = 0; r < kRows; ++r) sums[r][i % 4 * 4 + i / 4] = of_row[r];
     }

@@ -1,7 +1,5 @@
 #include "ops/cpu/paged_attention_cpu.h"
 
-#include <ATen/ops/empty_like.h>
-
 #include <algorithm>
 
 #include "ops/cpu/attention_kernels.h"
@@ -128,10 +126,9 @@ void attend(const AttentionKernels& kernels, const AttentionTask& task) {
 
 }  // namespace
 
-at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe, NumericMode mode) {
-  at::Tensor out = at::empty_like(q);
-  if (out.numel() == 0) return out;
+void paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
+                     AttentionProbe* probe, NumericMode mode, const at::Tensor& out) {
+  if (out.numel() == 0) return;
   static thread_local FloatBuffer partials;
   static thread_local Plan plan;
   static thread_local std::vector<AttentionTask> tiles;
@@ -146,7 +143,6 @@ at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBa
   run_tasks(static_cast<int64_t>(work.tasks.size()), [&](int64_t i) { attend(kernels, work.tasks[i]); });
   run_tasks(static_cast<int64_t>(work.merges.size()),
             [&](int64_t i) { kernels.merge(work.merges[i], thread_scratch(kernels, work.merges[i])); });
-  return out;
 }
 
 void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, double scale, float* out) {

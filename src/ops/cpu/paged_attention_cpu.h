@@ -6,8 +6,8 @@
 
 namespace throughline::ops::cpu {
 
-at::Tensor paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
-                           AttentionProbe* probe, NumericMode mode);
+void paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
+                     AttentionProbe* probe, NumericMode mode, const at::Tensor& out);
 
 // fp32 rows of some sequences, uncut, on the calling thread.
 void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, double scale, float* out);

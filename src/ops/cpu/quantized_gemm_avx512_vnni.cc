@@ -6,6 +6,7 @@
 
 #include "ops/cpu/avx512-inl.h"
 #include "ops/cpu/cpu_limit.h"
+#include "ops/cpu/page_heads.h"
 
 #define TL_TARGET TL_AVX512("avx512vnni")
 
@@ -33,6 +34,7 @@ TL_TARGET void int8_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
     const int64_t at = row * x.groups + g;
     __m512i dots[kRows];
     for (int r = 0; r < kRows; ++r) dots[r] = _mm512_set1_epi32(x.offsets[at + r * x.groups]);
+    if (row == 0) cpu::fetch_page_heads(w, 8 * kWordBytes);
     for (int i = 0; i < 8; ++i) {
       const __m512i words = _mm512_loadu_si512(w + i * kWordBytes);
       for (int r = 0; r < kRows; ++r)
@@ -59,6 +61,7 @@ TL_TARGET void int4_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
     const int64_t at = row * x.groups + g;
     __m512i dots[kRows];
     for (int r = 0; r < kRows; ++r) dots[r] = _mm512_set1_epi32(x.offsets[at + r * x.groups]);
+    if (row == 0) cpu::fetch_page_heads(w, 4 * kWordBytes);
     for (int i = 0; i < 4; ++i) {
       const __m512i both = _mm512_loadu_si512(w + i * kWordBytes);
       const __m512i low = _mm512_and_si512(both, low_bits);
