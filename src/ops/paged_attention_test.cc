@@ -146,7 +146,10 @@ void expect_like_reference(const Case& c) {
   ASSERT_EQ(out.scalar_type(), c.q.scalar_type());
   // bf16: the output is rounded once (2^-9 of values up to ~4).
   EXPECT_LT(largest_difference(out, expected), c.q.scalar_type() != at::kFloat ? 2e-2 : c.kv.int8() ? 2e-4 : 1e-5);
-  EXPECT_LT(largest_difference(probe.lse, expected_probe.lse), c.kv.int8() ? 2e-4 : 2e-5);
+  // bf16: of weights that were rounded (2^-9).
+  EXPECT_LT(largest_difference(probe.lse, expected_probe.lse), c.kv.k.scalar_type() == at::kBFloat16 ? 4e-3
+                                                               : c.kv.int8()                         ? 2e-4
+                                                                                                     : 2e-5);
   for (size_t s = 0; s < probe.logits.size(); ++s) {
     if (probe.logits[s].defined()) {
       EXPECT_LT(largest_difference(probe.logits[s], expected_probe.logits[s]), c.kv.int8() ? 1e-3 : 2e-5);
@@ -271,6 +274,17 @@ TEST(PagedAttention, ExtremeScoresStayFinite) {
                   .item<bool>());
 }
 
+// Even where slots are multiplied two at a time.
+TEST(PagedAttention, ARowSeesNothingOfLaterValues) {
+  for (int64_t group : {1, 3, 7}) {
+    Case c = make_case({1, group, 64, 64, at::kBFloat16}, {40}, {4}, 12);
+    c.kv.v[c.pages(0)[0]][0][39].fill_(NAN);
+    const at::Tensor out = paged_attention(c.q, c.kv, c.batch, c.scale);
+    EXPECT_TRUE(out.narrow(0, 0, 3).isfinite().all().item<bool>()) << "group " << group;
+    EXPECT_TRUE(out[3].isnan().all().item<bool>()) << "group " << group;
+  }
+}
+
 TEST(PagedAttention, NoRows) {
   const Case c = make_case({}, {}, {}, 1);
   EXPECT_EQ(paged_attention(c.q, c.kv, c.batch, c.scale).size(0), 0);
@@ -296,8 +310,9 @@ TEST(PagedAttention, RefusesBadBatches) {
 // One sequence's rows, computed at once, in slices, one by one, beside others, and with 1 or 2 threads: the same bits.
 RC_GTEST_PROP(PagedAttention, ARowDependsOnItsQueryAndSlotsOnly, ()) {
   const Shape shape = {*rc::gen::inRange<int64_t>(1, 4), *rc::gen::inRange<int64_t>(1, 9),
-                       2 * *rc::gen::inRange<int64_t>(1, 40), *rc::gen::inRange<int64_t>(1, 40),
-                       *rc::gen::element(at::kFloat, at::kBFloat16, at::kChar)};
+                       *rc::gen::oneOf(rc::gen::element<int64_t>(32, 64, 96, 128),
+                                       rc::gen::map(rc::gen::inRange<int64_t>(1, 40), [](int64_t n) { return 2 * n; })),
+                       *rc::gen::inRange<int64_t>(1, 40), *rc::gen::element(at::kFloat, at::kBFloat16, at::kChar)};
   const int32_t rows = *rc::gen::inRange(1, 90);
   const int32_t before = *rc::gen::element(0, 1, 5, 200, 250, 256, 500, 1100);
   const int32_t neighbour = *rc::gen::inRange(1, 400);

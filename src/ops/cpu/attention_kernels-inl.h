@@ -105,10 +105,24 @@ HWY_INLINE void FetchScales(const PageLayout& pages, const AttentionTask& task, 
   }
 }
 
+// Whether scores come from bf16 queries as they are (ops/cpu/attention_scores.h): decided by model and machine, so that
+// every query's scores have the same roundings in whatever tile.
+HWY_INLINE bool UsesPairs(const AttentionTask& task) {
+  return kLanes == 16 && task.score_slots != nullptr && task.q_bf16 && task.k->bf16 &&
+         task.k->head_dim % kScoreHeadDimStep == 0;
+}
+
+// Whether softmax weights are rounded to bf16 to multiply values as they are (ops/cpu/attention_values.h): likewise.
+HWY_INLINE bool UsesPairValues(const AttentionTask& task) {
+  return UsesPairs(task) && task.values != nullptr && task.group >= kValueGroup &&
+         task.v->head_dim % kValueHeadDimStep == 0;
+}
+
 HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, BlockRows& out) {
   const int64_t begin = block * kBlock;
   out.slots = HWY_MIN(kBlock, task.slots() - begin);
   out.ahead = HWY_MAX(kLeastPrefetchSlots, HWY_MIN(kPrefetchSlots, kPrefetchBytes / task.k->row_bytes()));
+  if (UsesPairValues(task)) out.ahead = kPrefetchSlots;
   out.padded_slots = (out.slots + kScoreSlots - 1) / kScoreSlots * kScoreSlots;
   FillRows(*task.k, task, begin, out.slots, out.padded_slots, out.rows);
   const std::byte** end = out.rows + out.padded_slots;
@@ -157,13 +171,6 @@ HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::by
   if (i < w.queries) {
     ScoreTile<Row, 1>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
   }
-}
-
-// Whether scores come from bf16 queries as they are (ops/cpu/attention_scores.h): decided by model and machine, so that
-// every query's scores have the same roundings in whatever tile.
-HWY_INLINE bool UsesPairs(const AttentionTask& task) {
-  return kLanes == 16 && task.score_slots != nullptr && task.q_bf16 && task.k->bf16 &&
-         task.k->head_dim % kScoreHeadDimStep == 0;
 }
 
 HWY_INLINE void PairScores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
@@ -225,6 +232,25 @@ HWY_INLINE void Int8Values(const AttentionTask& task, int64_t block, const Block
     values.weights = w.scores + i * kBlock;
     values.sums = w.sums + i * w.padded;
     task.int8->values(values);
+    values.ahead = 0;
+  }
+}
+
+HWY_INLINE void PairValues(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  int64_t seen[kTileQueries];
+  ValueTask values;
+  values.head_dim = task.v->head_dim;
+  static_assert(kBlock == kWeightStride);
+  values.rows = rows.v();
+  values.ahead = rows.ahead;
+  values.seen = seen;
+  values.sums_stride = w.padded;
+  for (int64_t from = 0; from < w.queries; from += kTileQueries) {  // more than a tile's: of one row
+    values.query_count = HWY_MIN(kTileQueries, w.queries - from);
+    for (int64_t i = 0; i < values.query_count; ++i) seen[i] = SlotsSeen(task, block, from + i);
+    values.weights = w.scores + from * kBlock;
+    values.sums = w.sums + from * w.padded;
+    task.values->sum(values);
     values.ahead = 0;
   }
 }
@@ -309,6 +335,7 @@ HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const Bl
   if (UsesInt8(task)) return Int8Values(task, block, rows, w);
   const FloatTag d;
   for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.sums + i);
+  if (UsesPairValues(task)) return PairValues(task, block, rows, w);
   const bool widen = w.queries >= kWidenQueries || task.v->int8 || task.v->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kValueSlots) {
     const int64_t count = HWY_MIN(kValueSlots, rows.slots - slot);
@@ -416,6 +443,18 @@ HWY_INLINE uint16_t RoundToBf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+// A chunk in a bf16 pool's lane layout, times `factor`, as bf16 in the order of elements.
+HWY_INLINE void StoreHalves(const float* chunk, float factor, std::byte* out) {
+  namespace rows = throughline::ops::HWY_NAMESPACE;
+  const FloatTag d;
+  const BitsTag bits;
+  const uint16_t* const bf16 = nullptr;
+  const Vec even = rows::round_to(hn::Mul(hn::Load(d, chunk), hn::Set(d, factor)), bf16);
+  const Vec odd = rows::round_to(hn::Mul(hn::Load(d, chunk + kLanes), hn::Set(d, factor)), bf16);
+  const auto both = hn::Or(hn::ShiftRight<16>(hn::BitCast(bits, even)), hn::BitCast(bits, odd));
+  hn::StoreU(hn::BitCast(HalfBitsTag(), both), HalfBitsTag(), reinterpret_cast<uint16_t*>(out));
+}
+
 HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
   const FloatTag d;
   const int64_t head_dim = task.k->head_dim;
@@ -423,12 +462,17 @@ HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
     const int64_t row = i / task.group, head = i % task.group;
     const int64_t begin = (row * task.q_heads + head) * head_dim;
     const float inverse = 1.0f / w.running_total[i];
-    const bool plain = PlainFloats(task);
-    for (int64_t e = 0; plain && e < head_dim; e += kLanes) {
-      const Vec value = hn::Mul(hn::Load(d, w.running_sums + i * w.padded + e), hn::Set(d, inverse));
-      hn::StoreU(value, d, reinterpret_cast<float*>(task.out) + begin + e);
+    int64_t e = 0;
+    if (PlainFloats(task)) {
+      for (; e < head_dim; e += kLanes) {
+        const Vec value = hn::Mul(hn::Load(d, w.running_sums + i * w.padded + e), hn::Set(d, inverse));
+        hn::StoreU(value, d, reinterpret_cast<float*>(task.out) + begin + e);
+      }
+    } else if (task.q_bf16 && task.k->bf16) {
+      for (; e + kChunk <= head_dim; e += kChunk)
+        StoreHalves(w.running_sums + i * w.padded + e, inverse, task.out + 2 * (begin + e));
     }
-    for (int64_t e = 0; !plain && e < head_dim; ++e) {
+    for (; e < head_dim; ++e) {
       const float value = w.running_sums[i * w.padded + LaneOf(task.k->bf16, e)] * inverse;
       if (task.q_bf16) {
         const uint16_t half = RoundToBf16(value);
@@ -447,6 +491,7 @@ void Attend(const AttentionTask& task, float* scratch) {
   const Workspace w(task.queries(), task.k->head_dim, scratch);
   LoadQueries(task, w);
   StartRunning(w);
+  const auto soften = UsesPairValues(task) ? task.values->soften : BlockSoftmax;
   BlockRows rows;
   for (int64_t block = task.block_begin; block < task.block_end; ++block) {
     SetRows(task, block, /*values=*/true, rows);
@@ -458,7 +503,7 @@ void Attend(const AttentionTask& task, float* scratch) {
     }
     for (int64_t i = 0; i < w.queries; ++i) {
       const int64_t seen = SlotsSeen(task, block, i);
-      if (seen > 0) BlockSoftmax(w.scores + i * kBlock, seen, w.highest + i, w.total + i);
+      if (seen > 0) soften(w.scores + i * kBlock, seen, w.highest + i, w.total + i);
     }
     BlockValues(task, block, rows, w);
     for (int64_t i = 0; i < w.queries; ++i) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "ops/cpu/attention_scores.h"
+#include "ops/cpu/attention_values.h"
 #include "ops/cpu/int8_attention.h"
 #include "ops/paged_layout.h"
 
@@ -30,9 +31,10 @@ struct AttentionTask {
   int64_t first_slots = 0;  // slots that the first row sees; each further row sees one more
   int64_t block_begin = 0, block_end = 0;
   float scale = 1;
-  ScoreSlots score_slots = nullptr;     // the machine's, or null
-  const Int8Attention* int8 = nullptr;  // likewise
-  bool by_pairs = false;                // to be done by tile_attention()
+  ScoreSlots score_slots = nullptr;         // the machine's, or null
+  const AttentionValues* values = nullptr;  // likewise
+  const Int8Attention* int8 = nullptr;      // likewise
+  bool by_pairs = false;                    // to be done by tile_attention()
   // Where to: either partials (one a block and query, for a sequence cut over threads) or the results.
   float* partials = nullptr;
   std::byte* out = nullptr;             // like q

@@ -7,6 +7,13 @@
 #define TL_AVX512(extension) __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq," extension)))
 #define TL_INLINE TL_TARGET inline __attribute__((always_inline))
 
+// As in ops/simd-inl.h.
+#if defined(__clang__)
+#define TL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TL_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 // g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -15,27 +22,52 @@
 
 namespace throughline::ops::avx512 {
 
+#define TL_AVX512_INLINE __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), always_inline)) inline
+
+// Of vectors of floats, or of 32-bit numbers that are handed around as such.
+struct Floats {
+  TL_AVX512_INLINE static __m512 sum(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+};
+struct Words {
+  TL_AVX512_INLINE static __m512 sum(__m512 a, __m512 b) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+  }
+};
+
 // Lane i of the result is the sum of the lanes of a[i % 4 * 4 + i / 4]: lanes 8 apart first, then 4, 2, 1.
-__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), always_inline)) inline __m512 sums_of_lanes(
-    const __m512* a) {
+template <class Number = Floats>
+TL_AVX512_INLINE __m512 sums_of_lanes(const __m512* a) {
   __m512 eights[8], fours[4], twos[2];
   for (int i = 0; i < 8; ++i) {
-    eights[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
-                              _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
+    eights[i] = Number::sum(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
+                            _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
   }
   for (int i = 0; i < 4; ++i) {
-    fours[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0x88),
-                             _mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0xdd));
+    fours[i] = Number::sum(_mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0x88),
+                           _mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0xdd));
   }
   for (int i = 0; i < 2; ++i) {
     const __m512d x = _mm512_castps_pd(fours[2 * i]), y = _mm512_castps_pd(fours[2 * i + 1]);
-    twos[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+    twos[i] = Number::sum(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
   }
-  return _mm512_add_ps(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
+  return Number::sum(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
+}
+
+// 2^x by a polynomial on [-1/2, 1/2] (largest relative error 2e-7), for x <= 0.
+TL_AVX512_INLINE __m512 exp2_of(__m512 x) {
+  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_sub_ps(x, whole);
+  __m512 y = _mm512_set1_ps(1.3333558e-3F);
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.6181291e-3F));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.5504109e-2F));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.4022651e-1F));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.9314718e-1F));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0F));
+  return _mm512_scalef_ps(y, whole);
 }
 
 // 16 rows of 16 words to 16 columns.
-__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), always_inline)) inline void transpose(__m512i* rows) {
+TL_AVX512_INLINE void transpose(__m512i* rows) {
   __m512i t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);

@@ -104,7 +104,66 @@ TL_INLINE void scores_of(const Int8ScoreTask& task, const uint32_t* words, int64
   }
 }
 
+// One or two queries: the keys' own words, and a tree of sums at the end, take less than turning keys into columns.
+template <int kQueries>
+TL_INLINE void few_scores(const Int8ScoreTask& task) {
+  constexpr int kRows = static_cast<int>(kSlots) / kQueries;
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+  float scale[kQueries];
+  int32_t offset[kQueries];
+  for (int q = 0; q < kQueries; ++q) {
+    const std::byte* behind = task.queries + q * task.query_bytes + 2 * task.head_dim;
+    std::memcpy(scale + q, behind, sizeof *scale);
+    std::memcpy(offset + q, behind + 4, sizeof *offset);
+  }
+  for (int64_t slot = 0; slot < kSlots; slot += kRows) {
+    __m512 ordered[kSlots];
+    TL_UNROLL
+    for (int first = 0; first < kRows; first += 4) {
+      const std::byte* const* rows = task.rows + slot + first;
+      __m512i high[kQueries][4], low[kQueries][4];
+      for (int q = 0; q < kQueries; ++q) {
+        for (int r = 0; r < 4; ++r) high[q][r] = low[q][r] = _mm512_setzero_si512();
+      }
+      for (int64_t k = 0; k < task.head_dim; k += kInt8HeadDimStep) {
+        __m512i keys[4];
+        for (int r = 0; r < 4; ++r) {
+          keys[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[r] + k), flip);
+          _mm_prefetch(reinterpret_cast<const char*>(rows[r + task.ahead] + k), _MM_HINT_T1);
+        }
+        for (int q = 0; q < kQueries; ++q) {
+          const std::byte* bytes = task.queries + q * task.query_bytes + k;
+          const __m512i upper = _mm512_loadu_si512(bytes), lower = _mm512_loadu_si512(bytes + task.head_dim);
+          for (int r = 0; r < 4; ++r) high[q][r] = _mm512_dpbusd_epi32(high[q][r], keys[r], upper);
+          for (int r = 0; r < 4; ++r) low[q][r] = _mm512_dpbusd_epi32(low[q][r], keys[r], lower);
+        }
+      }
+      TL_UNROLL
+      for (int q = 0; q < kQueries; ++q) {
+        TL_UNROLL
+        for (int r = 0; r < 4; ++r) {
+          const int lane = q * kRows + first + r;
+          const __m512i both = _mm512_add_epi32(_mm512_slli_epi32(high[q][r], 8), low[q][r]);
+          ordered[lane % 4 * 4 + lane / 4] = _mm512_castsi512_ps(both);
+        }
+      }
+    }
+    alignas(64) int32_t sums[kSlots];
+    _mm512_store_ps(sums, avx512::sums_of_lanes<avx512::Words>(ordered));
+    for (int q = 0; q < kQueries; ++q) {
+      const auto used = static_cast<__mmask16>((1U << kRows) - 1);
+      const __m512i sum = _mm512_maskz_loadu_epi32(used, sums + q * kRows);
+      const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(offset[q])));
+      const __m512 scales = _mm512_maskz_loadu_ps(used, task.scales + slot);
+      _mm512_mask_storeu_ps(task.scores + q * task.stride + slot, used,
+                            _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(scale[q])), scales));
+    }
+  }
+}
+
 TL_TARGET void scores(const Int8ScoreTask& task) {
+  if (task.query_count == 1) return few_scores<1>(task);
+  if (task.query_count == 2) return few_scores<2>(task);
   alignas(64) uint32_t words[kInt8MostHeadDim / 4 * kLanes];
   take_keys(task, words);
   int64_t q = 0;

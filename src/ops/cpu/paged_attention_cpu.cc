@@ -32,6 +32,7 @@ AttentionTask common_task(bool q_bf16, int64_t q_heads, const PageLayout& k, con
   task.q_heads = q_heads, task.group = q_heads / k.kv_heads;
   task.scale = static_cast<float>(scale);
   task.score_slots = score_slots_bf16();
+  task.values = attention_values_bf16();
   task.int8 = int8_attention();
   return task;
 }

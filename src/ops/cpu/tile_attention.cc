@@ -52,19 +52,6 @@ struct Workspace {
   }
 };
 
-// 2^x by a polynomial on [-1/2, 1/2] (largest relative error 2e-7), for x <= 0.
-TL_INLINE __m512 exp2_of(__m512 x) {
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(x, whole);
-  __m512 y = _mm512_set1_ps(1.3333558e-3F);
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.6181291e-3F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.5504109e-2F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.4022651e-1F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.9314718e-1F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0F));
-  return _mm512_scalef_ps(y, whole);
-}
-
 // Scores (times `factor`: in powers of two) of the first `seen` slots of a block to rounded weights, up to `slots`,
 // which is whole panels. What was summed before is made to match.
 TL_INLINE void softmax(const Workspace& w, int64_t query, float* scores, uint32_t* weights, int64_t seen, int64_t slots,
@@ -83,7 +70,7 @@ TL_INLINE void softmax(const Workspace& w, int64_t query, float* scores, uint32_
     const int64_t left = std::clamp<int64_t>(seen - i, 0, kLanes);
     const auto used = static_cast<__mmask16>((1U << left) - 1);
     const __m512 score = _mm512_maskz_load_ps(used, scores + i);
-    const __m512 weight = _mm512_maskz_mov_ps(used, exp2_of(_mm512_fmsub_ps(score, scale, shift)));
+    const __m512 weight = _mm512_maskz_mov_ps(used, avx512::exp2_of(_mm512_fmsub_ps(score, scale, shift)));
     const auto rounded = (__m256i)_mm512_cvtneps_pbh(weight);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(halves + i), rounded);
     total = _mm512_add_ps(total, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16)));

@@ -3,8 +3,8 @@
 //
 // A tile of queries (attention_kernels.h) passes the slots in blocks; a block of K and V is packed into pairs once for
 // all of the tile's queries. Scores and sums in fp32; the softmax weights are rounded to bf16 before they multiply V
-// (and their total is that of the rounded ones), which decode and --exact do not do. Source: FlashAttention-2 (arXiv
-// 2307.08691).
+// (and their total is that of the rounded ones); decode and --exact do so for large groups only (attention_values.h).
+// Source: FlashAttention-2 (arXiv 2307.08691).
 #pragma once
 
 #include <cstdint>
