@@ -239,6 +239,7 @@ Result<bool> run(const Options& options) {
 
 int main(int count, char** arguments) {
   Options options;
+  bool known = true;
   for (int i = 1; i < count; ++i) {
     const std::string name = arguments[i];
     const std::pair<const char*, int64_t*> numbers[] = {
@@ -246,20 +247,26 @@ int main(int count, char** arguments) {
         {"--tokens", &options.tokens},        {"--threads", &options.threads},
         {"--top-k", &options.sampling.top_k}, {"--most-allocations", &options.most_allocations}};
     const std::pair<const char*, std::string*> words[] = {{"--weights", &options.weights}, {"--json", &options.json}};
+    const std::pair<const char*, double*> reals[] = {{"--temperature", &options.sampling.temperature},
+                                                     {"--top-p", &options.sampling.top_p}};
     if (name.rfind("--", 0) != 0) {
       options.model = name;
-    } else if (++i < count) {
-      for (const auto& [option, target] : numbers) {
-        if (name == option) *target = std::atoll(arguments[i]);
-      }
-      for (const auto& [option, target] : words) {
-        if (name == option) *target = arguments[i];
-      }
-      if (name == "--temperature") options.sampling.temperature = std::atof(arguments[i]);
-      if (name == "--top-p") options.sampling.top_p = std::atof(arguments[i]);
+      continue;
     }
+    bool found = false;
+    const char* value = ++i < count ? arguments[i] : nullptr;
+    for (const auto& [option, target] : numbers) {
+      if (name == option && value != nullptr) *target = std::atoll(value), found = true;
+    }
+    for (const auto& [option, target] : words) {
+      if (name == option && value != nullptr) *target = value, found = true;
+    }
+    for (const auto& [option, target] : reals) {
+      if (name == option && value != nullptr) *target = std::atof(value), found = true;
+    }
+    known = known && found;
   }
-  if (options.model.empty()) {
+  if (!known || options.model.empty()) {
     fmt::print(stderr, "usage: step_bench MODEL [options], see bench/step_bench.cc\n");
     return 2;
   }
