@@ -11,7 +11,7 @@
 
 namespace throughline::ops::cpu {
 
-constexpr int64_t kWeightStride = 256;
+constexpr int64_t kWeightStride = 256;  // floats: a block of slots
 
 struct ValueTask {
   int64_t query_count = 0;
