@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
 #include <thread>
@@ -221,6 +222,7 @@ class GlooGroup : public ProcessGroup {
   }
 
   c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, bool server) {
+    std::signal(SIGPIPE, SIG_IGN);  // writing to a rank that has ended is an error to report, not this process's end
     c10d::TCPStoreOptions store;
     store.port = static_cast<uint16_t>(launch.port);
     store.isServer = server;

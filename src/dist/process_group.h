@@ -6,7 +6,8 @@
 // Sums run in an order that depends on the number of processes: for sums that do not, see fixed_order_sum.h. A rank
 // that is killed, stops answering, or leaves with fail() ends the others: their current or next call returns one Error
 // that names it. After an Error the group is of no more use: report it and end the process. Threads: one caller at a
-// time. Gloo over c10d's TCPStore on the CPU (gloo_group.cc); NCCL fits behind the same calls.
+// time. A process that joins ignores SIGPIPE. Gloo over c10d's TCPStore on the CPU (gloo_group.cc); NCCL fits behind
+// the same calls.
 #pragma once
 
 #include <ATen/core/Tensor.h>
