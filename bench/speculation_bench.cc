@@ -2,8 +2,7 @@
 // with --speculate off, auto and 16, run in turn.
 //
 //   ninja -C build/release speculation_bench
-//   GOMP_SPINCOUNT=3000 ./build/release/speculation_bench MODEL [--tokens 64] [--reps 5] [--threads 2]
-//       [--batch 1,4,8] [--text coin]
+//   GOMP_SPINCOUNT=3000 ./build/release/speculation_bench MODEL [--batch 1,4,8] [--text coin]  # --help tells the rest
 //
 // `x off` is the median of the rounds' own ratios, since a shared machine drifts from round to round.
 // What is sampled is steered by logit bias, so any weights do: `one`: one id over and over, every draft is right;
@@ -12,10 +11,9 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <sstream>
 
 #include "base/median.h"
 #include "base/rng.h"
@@ -27,7 +25,8 @@ namespace {
 using namespace throughline;
 
 struct Options {
-  std::string model, batches = "1", text;
+  std::string model, text;
+  std::vector<int64_t> batches = {1};
   int64_t tokens = 64, reps = 5, threads = 2;
 };
 
@@ -119,11 +118,9 @@ int run(const Options& options) {
   }
   fmt::print("{:>5} {:<12} {:>5} {:>9} {:>9} {:>9} {:>7} {:>14}\n", "batch", "text", "way", "tok/s", "min", "max",
              "x off", "right/drafts");
-  std::stringstream batches(options.batches);
-  for (std::string batch; std::getline(batches, batch, ',');) {
+  for (const int64_t batch : options.batches) {
     for (const Text& text : kTexts) {
-      if (options.text.empty() || options.text == text.name)
-        run_text(**decoder, text, options, std::atoll(batch.c_str()));
+      if (options.text.empty() || options.text == text.name) run_text(**decoder, text, options, batch);
     }
   }
   return 0;
@@ -133,24 +130,13 @@ int run(const Options& options) {
 
 int main(int count, char** arguments) {
   Options options;
-  for (int i = 1; i < count; ++i) {
-    const std::string name = arguments[i];
-    const std::pair<const char*, int64_t*> numbers[] = {
-        {"--tokens", &options.tokens}, {"--reps", &options.reps}, {"--threads", &options.threads}};
-    if (name.rfind("--", 0) != 0) {
-      options.model = name;
-    } else if (++i < count) {
-      for (const auto& [option, target] : numbers) {
-        if (name == option) *target = std::atoll(arguments[i]);
-      }
-      if (name == "--batch") options.batches = arguments[i];
-      if (name == "--text") options.text = arguments[i];
-    }
-  }
-  if (options.model.empty()) {
-    fmt::print(stderr,
-               "usage: speculation_bench MODEL [--tokens N] [--reps N] [--threads N] [--batch N,N] [--text NAME]\n");
-    return 2;
-  }
+  CLI::App app{"Tokens a second with lookup speculation off, auto and 16"};
+  app.add_option("model", options.model, "model directory")->required();
+  app.add_option("--tokens", options.tokens, "tokens of each sequence")->capture_default_str();
+  app.add_option("--reps", options.reps, "rounds")->capture_default_str();
+  app.add_option("--threads", options.threads, "threads")->capture_default_str();
+  app.add_option("--batch", options.batches, "sequences, e.g. 1,4,8")->capture_default_str()->delimiter(',');
+  app.add_option("--text", options.text, "only this text");
+  CLI11_PARSE(app, count, arguments);
   return run(options);
 }

@@ -3,8 +3,7 @@
 // allocates, starts a thread or is switched out.
 //
 //   ninja -C build/release step_bench
-//   GOMP_SPINCOUNT=3000 ./build/release/step_bench MODEL [--depth 8192] [--batch 1] [--tokens 64] [--threads 2]
-//       [--weights int8|int4] [--temperature 0] [--top-p 1] [--top-k 0] [--json FILE] [--most-allocations N]
+//   GOMP_SPINCOUNT=3000 ./build/release/step_bench MODEL [--depth 8192]  # --help tells the rest
 //
 // Serial: a step of the model's twin, which has as many layers and heads and next to no weights, over a short context.
 // Hand-overs: the runs of the thread pool that the model's step has and its twin's has not, each taken as a run whose
@@ -18,6 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -239,37 +239,19 @@ Result<bool> run(const Options& options) {
 
 int main(int count, char** arguments) {
   Options options;
-  bool known = true;
-  for (int i = 1; i < count; ++i) {
-    const std::string name = arguments[i];
-    const std::pair<const char*, int64_t*> numbers[] = {
-        {"--depth", &options.depth},          {"--batch", &options.batch},
-        {"--tokens", &options.tokens},        {"--threads", &options.threads},
-        {"--top-k", &options.sampling.top_k}, {"--most-allocations", &options.most_allocations}};
-    const std::pair<const char*, std::string*> words[] = {{"--weights", &options.weights}, {"--json", &options.json}};
-    const std::pair<const char*, double*> reals[] = {{"--temperature", &options.sampling.temperature},
-                                                     {"--top-p", &options.sampling.top_p}};
-    if (name.rfind("--", 0) != 0) {
-      options.model = name;
-      continue;
-    }
-    bool found = false;
-    const char* value = ++i < count ? arguments[i] : nullptr;
-    for (const auto& [option, target] : numbers) {
-      if (name == option && value != nullptr) *target = std::atoll(value), found = true;
-    }
-    for (const auto& [option, target] : words) {
-      if (name == option && value != nullptr) *target = value, found = true;
-    }
-    for (const auto& [option, target] : reals) {
-      if (name == option && value != nullptr) *target = std::atof(value), found = true;
-    }
-    known = known && found;
-  }
-  if (!known || options.model.empty()) {
-    fmt::print(stderr, "usage: step_bench MODEL [options], see bench/step_bench.cc\n");
-    return 2;
-  }
+  CLI::App app{"What a decode step costs besides moving bytes"};
+  app.add_option("model", options.model, "model directory")->required();
+  app.add_option("--depth", options.depth, "tokens in the context")->capture_default_str();
+  app.add_option("--batch", options.batch, "sequences")->capture_default_str();
+  app.add_option("--tokens", options.tokens, "steps")->capture_default_str();
+  app.add_option("--threads", options.threads, "threads")->capture_default_str();
+  app.add_option("--weights", options.weights, "int8 or int4: quantized while loading");
+  app.add_option("--temperature", options.sampling.temperature, "of the draw; 0: greedy")->capture_default_str();
+  app.add_option("--top-p", options.sampling.top_p, "of the draw")->capture_default_str();
+  app.add_option("--top-k", options.sampling.top_k, "of the draw")->capture_default_str();
+  app.add_option("--json", options.json, "append a JSON line to FILE; - is standard output");
+  app.add_option("--most-allocations", options.most_allocations, "a step; more are a failure");
+  CLI11_PARSE(app, count, arguments);
   const Result<bool> good = run(options);
   if (!good.ok()) {
     fmt::print(stderr, "{}\n", good.error().line());

@@ -1,6 +1,6 @@
 // Reading a long row of memory at the machine's speed: the hardware's prefetcher stops at the end of each 4 KiB page
-// and needs a few misses to start again. Fetching the first lines of the page after the next starts it early (two cores,
-// 4 KiB pages: 41 to 45 GB/s; huge pages: 52 to 56), for a fraction of the instructions that fetching all would take.
+// and needs a few misses to start again. Fetching the first lines of the page after the next starts it early, for a
+// fraction of the instructions that fetching all would take (bench/gemm_bench, FewRows/1).
 #pragma once
 
 #include <cstddef>
