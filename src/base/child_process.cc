@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
@@ -44,6 +45,7 @@ Result<ChildProcess> ChildProcess::start(const std::vector<std::string>& argv, c
     close(in[0]), close(in[1]);
     return Error{std::strerror(errno), "a pipe", "close other programs"};
   }
+  std::signal(SIGPIPE, SIG_IGN);  // writing to a child that has ended is an error to report, not this process's end
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_adddup2(&files, in[0], STDIN_FILENO);
