@@ -1,6 +1,6 @@
 // A program run beside this one that is talked to in lines over its standard input and output. Its standard error goes
-// to a file. Ends with its object: killed when it does not go by itself. Starting one makes this process ignore SIGPIPE.
-// Not thread-safe.
+// to a file. Ends with its object: killed when it does not go by itself. Starting one makes this process ignore
+// SIGPIPE. Not thread-safe.
 #pragma once
 
 #include <sys/types.h>
