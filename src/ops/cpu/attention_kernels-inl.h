@@ -14,10 +14,15 @@ namespace throughline::ops::cpu::HWY_NAMESPACE {
 
 // ---------------------------------------------------------------- one block of slots
 
+// Room for a query in whatever form: fp32, bf16, or bytes for int8.
+HWY_INLINE int64_t QueryFloats(int64_t head_dim) {
+  return HWY_MAX(Padded(head_dim), kInt8QueryBytes / static_cast<int64_t>(sizeof(float)));
+}
+
 // All pointers into the caller's scratch.
 struct Workspace {
   int64_t queries, padded;
-  float* query;    // [queries, padded], scaled
+  float* query;    // [queries, QueryFloats()], or [queries, padded], scaled
   float* scores;   // [queries, kBlock]; then the softmax weights
   float* sums;     // [queries, padded]: of this block
   float* highest;  // [queries]: of this block
@@ -30,7 +35,7 @@ struct Workspace {
   Workspace(int64_t query_count, int64_t head_dim, float* scratch) : queries(query_count), padded(Padded(head_dim)) {
     const int64_t per_query = (queries + 15) / 16 * 16;
     query = scratch;
-    scores = query + queries * padded;
+    scores = query + queries * QueryFloats(head_dim);
     sums = scores + queries * kBlock;
     running_sums = sums + queries * padded;
     highest = running_sums + queries * padded;
@@ -42,7 +47,8 @@ struct Workspace {
 };
 
 int64_t ScratchFloats(int64_t queries, int64_t head_dim) {
-  return queries * (3 * Padded(head_dim) + kBlock) + 4 * (queries + 15) + kValueSlots * Padded(head_dim);
+  return queries * (QueryFloats(head_dim) + 2 * Padded(head_dim) + kBlock) + 4 * (queries + 15) +
+         kValueSlots * Padded(head_dim);
 }
 
 constexpr int64_t kPartialHead = 16;  // highest, total, and padding to a whole cache line
@@ -109,40 +115,35 @@ HWY_INLINE bool UsesInt8(const AttentionTask& task) {
          task.k->head_dim <= kInt8MostHeadDim;
 }
 
-HWY_INLINE void Int8Scores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+HWY_INLINE void Int8Scores(const AttentionTask& task, const BlockRows& rows, const Workspace& w) {
   Int8ScoreTask scores;
-  scores.query_bytes = w.padded * static_cast<int64_t>(sizeof(float));
+  scores.queries = reinterpret_cast<const std::byte*>(w.query);
+  scores.query_count = w.queries;
   scores.head_dim = task.k->head_dim;
-  scores.stride = kBlock;
+  scores.slots = rows.padded_slots;
+  scores.rows = rows.k();
+  scores.scales = rows.k_scales();
   scores.ahead = rows.ahead;
-  for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
-    int64_t i = 0;
-    while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
-    scores.queries = reinterpret_cast<const std::byte*>(w.query + i * w.padded);
-    scores.query_count = w.queries - i;
-    scores.rows = rows.k() + slot;
-    scores.scales = rows.k_scales() + slot;
-    scores.scores = w.scores + i * kBlock + slot;
-    task.int8->scores(scores);
-  }
+  scores.scores = w.scores;
+  scores.stride = kBlock;
+  task.int8->scores(scores);
 }
 
 HWY_INLINE void Int8Values(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  int64_t seen[kTileQueries];
   Int8ValueTask values;
   values.head_dim = task.v->head_dim;
   values.stride = kBlock;
   values.rows = rows.v();
   values.scales = rows.v_scales();
   values.ahead = rows.ahead;
+  values.seen = seen;
   values.sums_stride = w.padded;
-  for (int64_t i = 0; i < w.queries; i += 4) {
-    int64_t seen[4];
-    values.query_count = HWY_MIN(int64_t{4}, w.queries - i);
-    for (int64_t q = 0; q < values.query_count; ++q) seen[q] = SlotsSeen(task, block, i + q);
-    if (seen[values.query_count - 1] == 0) continue;  // rows see the more the later they are
-    values.seen = seen;
-    values.weights = w.scores + i * kBlock;
-    values.sums = w.sums + i * w.padded;
+  for (int64_t from = 0; from < w.queries; from += kTileQueries) {  // more than a tile's: of one row
+    values.query_count = HWY_MIN(kTileQueries, w.queries - from);
+    for (int64_t i = 0; i < values.query_count; ++i) seen[i] = SlotsSeen(task, block, from + i);
+    values.weights = w.scores + from * kBlock;
+    values.sums = w.sums + from * w.padded;
     task.int8->values(values);
     values.ahead = 0;
   }
@@ -169,7 +170,7 @@ HWY_INLINE void PairValues(const AttentionTask& task, int64_t block, const Block
 
 HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
   if (UsesPairs(task)) return PairScores(task, block, rows, w);
-  if (UsesInt8(task)) return Int8Scores(task, block, rows, w);
+  if (UsesInt8(task)) return Int8Scores(task, rows, w);
   const bool widen = w.queries >= kWidenQueries || task.k->int8 || task.k->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
     const std::byte* wide_rows[kScoreSlots];
@@ -290,7 +291,7 @@ HWY_INLINE void LoadQueries(const AttentionTask& task, const Workspace& w) {
     for (int64_t i = 0; i < w.queries; ++i) {
       const int64_t begin = (i / task.group * task.q_heads + i % task.group) * head_dim;
       task.int8->load_query(task.q + (task.q_bf16 ? 2 : 4) * begin, task.q_bf16, head_dim, task.scale,
-                            reinterpret_cast<std::byte*>(w.query + i * w.padded));
+                            reinterpret_cast<std::byte*>(w.query) + i * kInt8QueryBytes);
     }
     return;
   }
@@ -403,7 +404,7 @@ void Attend(const AttentionTask& task, float* scratch) {
   const Workspace w(task.queries(), task.k->head_dim, scratch);
   LoadQueries(task, w);
   StartRunning(w);
-  const auto soften = UsesPairValues(task) ? task.values->soften : BlockSoftmax;
+  const auto soften = UsesInt8(task) ? task.int8->soften : UsesPairValues(task) ? task.values->soften : BlockSoftmax;
   BlockRows rows;
   for (int64_t block = task.block_begin; block < task.block_end; ++block) {
     SetRows(task, block, /*values=*/true, rows);

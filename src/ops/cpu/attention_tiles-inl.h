@@ -28,7 +28,7 @@ constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a r
 // Rows to fetch ahead, into L2: the hardware's prefetcher starts anew every 4 KiB, and fetching into L1 is limited by
 // its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
 constexpr int64_t kPrefetchBytes = 16 << 10;
-constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 64;
+constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 128;
 constexpr float kNoScore = -3.0e38f;
 static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
 

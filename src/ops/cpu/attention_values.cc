@@ -12,27 +12,18 @@ namespace throughline::ops::cpu {
 namespace {
 
 constexpr int64_t kLanes = 16, kLine = 64;
-constexpr float kNoScore = -3.0e38F, kLog2E = 1.44269504089F;
-constexpr float kLowest = -150;  // 2 to the power of it is nothing; 2 to that of minus infinity were NaN
 
-TL_TARGET void soften(float* scores, int64_t slots, float* highest_out, float* total_out) {
-  const auto used = [&](int64_t i) { return static_cast<__mmask16>((1U << std::min(kLanes, slots - i)) - 1); };
-  __m512 top = _mm512_set1_ps(kNoScore);
-  for (int64_t i = 0; i < slots; i += kLanes)
-    top = _mm512_max_ps(_mm512_mask_load_ps(_mm512_set1_ps(kNoScore), used(i), scores + i), top);
-  const float highest = _mm512_reduce_max_ps(top);
-  const __m512 shift = _mm512_set1_ps(highest * kLog2E), lowest = _mm512_set1_ps(kLowest);
-  __m512 total = _mm512_setzero_ps();
+TL_TARGET void soften(float* scores, int64_t slots, float* highest, float* total) {
+  const avx512::Softmax softmax(scores, slots);
+  __m512 sum = _mm512_setzero_ps();
   auto* halves = reinterpret_cast<uint16_t*>(scores);
   for (int64_t i = 0; i < slots; i += kLanes) {
-    const __m512 power = _mm512_fmsub_ps(_mm512_load_ps(scores + i), _mm512_set1_ps(kLog2E), shift);
-    const __m512 weight = _mm512_maskz_mov_ps(used(i), avx512::exp2_of(_mm512_max_ps(lowest, power)));
-    const auto rounded = (__m256i)_mm512_cvtneps_pbh(weight);
+    const auto rounded = (__m256i)_mm512_cvtneps_pbh(softmax.weights(scores, i));
     _mm256_store_si256(reinterpret_cast<__m256i*>(halves + i), rounded);  // before the next scores
-    total = _mm512_add_ps(total, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16)));
+    sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16)));
   }
-  *highest_out = highest;
-  *total_out = _mm512_reduce_add_ps(total);
+  *highest = softmax.highest;
+  *total = _mm512_reduce_add_ps(sum);
 }
 
 // Fetches lines in the order of memory, whatever the order in which they are read.

@@ -11,7 +11,7 @@
 #if defined(__clang__)
 #define TL_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define TL_UNROLL _Pragma("GCC unroll 16")
+#define TL_UNROLL _Pragma("GCC unroll 32")
 #endif
 
 // g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
@@ -66,31 +66,60 @@ TL_AVX512_INLINE __m512 exp2_of(__m512 x) {
   return _mm512_scalef_ps(y, whole);
 }
 
+// Softmax weights of scores, relative to the highest of them.
+struct Softmax {
+  static constexpr float kNoScore = -3.0e38F, kLog2E = 1.44269504089F;
+  int64_t slots;
+  float highest;
+  __m512 shift;
+
+  TL_AVX512_INLINE __mmask16 used(int64_t i) const {
+    return static_cast<__mmask16>(slots - i < 16 ? (1U << (slots - i)) - 1 : 0xffffU);
+  }
+  TL_AVX512_INLINE Softmax(const float* scores, int64_t count) : slots(count) {
+    const __m512 none = _mm512_set1_ps(kNoScore);
+    __m512 top = none;
+    for (int64_t i = 0; i < slots; i += 16) top = _mm512_max_ps(_mm512_mask_load_ps(none, used(i), scores + i), top);
+    highest = _mm512_reduce_max_ps(top);
+    shift = _mm512_set1_ps(highest * kLog2E);
+  }
+  // Of scores i to i + 15; nothing for those from `slots` on.
+  TL_AVX512_INLINE __m512 weights(const float* scores, int64_t i) const {
+    const __m512 lowest = _mm512_set1_ps(-150);  // 2 to the power of it is nothing; to that of minus infinity were NaN
+    const __m512 power = _mm512_fmsub_ps(_mm512_load_ps(scores + i), _mm512_set1_ps(kLog2E), shift);
+    return _mm512_maskz_mov_ps(used(i), exp2_of(_mm512_max_ps(lowest, power)));
+  }
+};
+
+// Four rows' words, group by group of four: lane 4 g + r of out[i] is word 4 g + i of row r.
+TL_AVX512_INLINE void transpose_quarters(const __m512i* rows, __m512i* out) {
+  const __m512i a = _mm512_unpacklo_epi32(rows[0], rows[1]), b = _mm512_unpackhi_epi32(rows[0], rows[1]);
+  const __m512i c = _mm512_unpacklo_epi32(rows[2], rows[3]), d = _mm512_unpackhi_epi32(rows[2], rows[3]);
+  out[0] = _mm512_unpacklo_epi64(a, c), out[1] = _mm512_unpackhi_epi64(a, c);
+  out[2] = _mm512_unpacklo_epi64(b, d), out[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+// The groups of four words of four rows: group r of out[i] is group i of row r.
+TL_AVX512_INLINE void transpose_groups(const __m512i* rows, __m512i* out) {
+  const __m512i a = _mm512_shuffle_i32x4(rows[0], rows[1], 0x88), b = _mm512_shuffle_i32x4(rows[0], rows[1], 0xdd);
+  const __m512i c = _mm512_shuffle_i32x4(rows[2], rows[3], 0x88), d = _mm512_shuffle_i32x4(rows[2], rows[3], 0xdd);
+  out[0] = _mm512_shuffle_i32x4(a, c, 0x88), out[1] = _mm512_shuffle_i32x4(b, d, 0x88);
+  out[2] = _mm512_shuffle_i32x4(a, c, 0xdd), out[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
+}
+
 // 16 rows of 16 words to 16 columns.
 TL_AVX512_INLINE void transpose(__m512i* rows) {
   __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  for (int i = 0; i < 4; ++i) {  // t[4 j + i]: of rows 4 i to 4 i + 3, columns j, j + 4, j + 8, j + 12
+    __m512i quarter[4];
+    transpose_quarters(rows + 4 * i, quarter);
+    for (int j = 0; j < 4; ++j) t[4 * j + i] = quarter[j];
   }
-  for (int i = 0; i < 16; i += 4) {
-    for (int j = 0; j < 2; ++j) {
-      rows[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + 2 + j]);
-      rows[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + 2 + j]);
-    }
-  }
-  // rows[4 g + j]: of rows 4 g .. 4 g + 3, columns j, j + 4, j + 8, j + 12.
   for (int j = 0; j < 4; ++j) {
-    const __m512i a = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0x88);
-    const __m512i b = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0x88);
-    const __m512i d = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0xdd);
-    t[j] = _mm512_shuffle_i32x4(a, c, 0x88);
-    t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
-    t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+    __m512i columns[4];
+    transpose_groups(t + 4 * j, columns);
+    for (int i = 0; i < 4; ++i) rows[4 * i + j] = columns[i];
   }
-  for (int i = 0; i < 16; ++i) rows[i] = t[i];
 }
 
 }  // namespace throughline::ops::avx512

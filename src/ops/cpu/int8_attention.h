@@ -12,35 +12,39 @@
 namespace throughline::ops::cpu {
 
 constexpr int64_t kInt8HeadDimStep = 64, kInt8MostHeadDim = 256;
+constexpr int64_t kInt8QueryBytes = 2 * kInt8MostHeadDim + 64;  // whole lines; the same for every head_dim
 
 struct Int8ScoreTask {
-  const std::byte* queries = nullptr;  // as load_query() leaves them, query_bytes apart
-  int64_t query_count = 0, query_bytes = 0;
+  const std::byte* queries = nullptr;  // as load_query() leaves them, kInt8QueryBytes apart
+  int64_t query_count = 0;
   int64_t head_dim = 0;
-  const std::byte* const* rows = nullptr;  // 16 keys
+  int64_t slots = 0;                       // a multiple of 16
+  const std::byte* const* rows = nullptr;  // keys
   const float* scales = nullptr;           // of these
   int64_t ahead = 0;                       // rows to fetch into L2 meanwhile: rows[ahead ...]
-  float* scores = nullptr;                 // of query 0: 16; the next query's `stride` further
+  float* scores = nullptr;                 // of query 0; the next query's `stride` further
   int64_t stride = 0;
 };
 
 struct Int8ValueTask {
-  int64_t query_count = 0;  // 1 to 4
+  int64_t query_count = 0;
   int64_t head_dim = 0;
   const float* weights = nullptr;  // of query 0; the next query's `stride` further
   int64_t stride = 0;
-  const int64_t* seen = nullptr;           // slots whose weights count, a query
+  const int64_t* seen = nullptr;           // slots whose weights count, a query; never fewer than the one's before
   const std::byte* const* rows = nullptr;  // values; readable up to the largest `seen` rounded up to 16
   const float* scales = nullptr;           // of these
   int64_t ahead = 0;                       // as above; 0: none
-  float* sums = nullptr;                   // [query_count, head_dim], written; rows `sums_stride` apart
+  float* sums = nullptr;  // [query_count, head_dim], written where anything is seen; rows `sums_stride` apart
   int64_t sums_stride = 0;
 };
 
 struct Int8Attention {
-  // One query, times `scale`, into 2 * head_dim + 8 bytes.
+  // One query, times `scale`, into kInt8QueryBytes.
   void (*load_query)(const std::byte* query, bool bf16, int64_t head_dim, float scale, std::byte* out);
   void (*scores)(const Int8ScoreTask& task);
+  // Scores of one query to softmax weights relative to the highest, and their sum.
+  void (*soften)(float* scores, int64_t slots, float* highest, float* total);
   void (*values)(const Int8ValueTask& task);
 };
 

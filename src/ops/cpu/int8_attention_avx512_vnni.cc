@@ -13,7 +13,7 @@
 namespace throughline::ops::cpu {
 namespace {
 
-constexpr int64_t kSlots = 16, kLanes = 16, kMostSlots = 256, kLine = 64;
+constexpr int64_t kSlots = 16, kLanes = 16, kLine = 64;
 constexpr float kQueryLimit = 127 * 256;  // so that both bytes are signed
 constexpr float kWeightLimit = 65535;
 
@@ -29,8 +29,15 @@ TL_INLINE __m512 load_query_part(const std::byte* from, bool bf16, int64_t i) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
-// [head_dim] high bytes, [head_dim] low bytes, the scale, and 128 times the sum of the numbers: keys are multiplied
-// with 128 added to them, as the instruction wants one side unsigned.
+// How a query lies: high bytes, low bytes from kLowBytes on, and from kEnd on the scale, and 128 times the sum of the
+// numbers: keys are multiplied with 128 added to them, as the instruction wants one side unsigned.
+constexpr int64_t kLowBytes = kInt8MostHeadDim, kEnd = 2 * kInt8MostHeadDim;
+struct QueryEnd {
+  float scale;
+  int32_t offset;
+};
+static_assert(kEnd + sizeof(QueryEnd) <= kInt8QueryBytes);
+
 TL_TARGET void load_query(const std::byte* query, bool bf16, int64_t head_dim, float scale, std::byte* out) {
   __m512 largest = _mm512_setzero_ps(), bad = _mm512_setzero_ps();
   for (int64_t i = 0; i < head_dim; i += kLanes) {
@@ -46,96 +53,136 @@ TL_TARGET void load_query(const std::byte* query, bool bf16, int64_t head_dim, f
     const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(number, _mm512_set1_epi32(128)), 8);
     const __m512i low = _mm512_sub_epi32(number, _mm512_slli_epi32(high, 8));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtepi32_epi8(high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + head_dim + i), _mm512_cvtepi32_epi8(low));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + kLowBytes + i), _mm512_cvtepi32_epi8(low));
     sum = _mm512_add_epi32(sum, number);
   }
-  const float used_scale = most / kQueryLimit * scale + _mm512_reduce_add_ps(bad);
-  const int32_t offset = 128 * _mm512_reduce_add_epi32(sum);
-  std::memcpy(out + 2 * head_dim, &used_scale, sizeof used_scale);
-  std::memcpy(out + 2 * head_dim + 4, &offset, sizeof offset);
+  const QueryEnd end{most / kQueryLimit * scale + _mm512_reduce_add_ps(bad), 128 * _mm512_reduce_add_epi32(sum)};
+  std::memcpy(out + kEnd, &end, sizeof end);
 }
+
+TL_INLINE QueryEnd query_end(const Int8ScoreTask& task, int64_t query) {
+  QueryEnd out;
+  std::memcpy(&out, task.queries + query * kInt8QueryBytes + kEnd, sizeof out);
+  return out;
+}
+
+// Adds products of unsigned and signed bytes, four a word. Not by the intrinsic: g++ 12 then copies the sums of a large
+// tile to memory in each round of its loop.
+TL_INLINE void add_products(__m512i* sums, __m512i a, __m512i b) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(*sums) : "v"(a), "v"(b));
+}
+
+// Fetches the lines of coming rows in the order of memory, a few at a time: many at once would fill the core's miss
+// buffers, and memory would rest during the arithmetic.
+struct Fetcher {
+  const std::byte* const* rows;
+  int64_t row_bytes, left, at = 0;  // left: 0 for none
+  TL_INLINE void next() {
+    if (left == 0) return;
+    --left;
+    _mm_prefetch(reinterpret_cast<const char*>(*rows + at), _MM_HINT_T1);
+    at += kLine;
+    if (at >= row_bytes) at = 0, ++rows;
+  }
+};
 
 // ---------------------------------------------------------------- scores
 
-// 16 keys, 128 added, as words of four elements: word w of all of them is words + 16 w.
-TL_INLINE void take_keys(const Int8ScoreTask& task, uint32_t* words) {
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-  for (int64_t k = 0; k < task.head_dim; k += kInt8HeadDimStep, words += 16 * kLanes) {
-    __m512i rows[kSlots];
-    for (int64_t r = 0; r < kSlots; ++r) rows[r] = _mm512_xor_si512(_mm512_loadu_si512(task.rows[r] + k), flip);
-    avx512::transpose(rows);
-    for (int64_t i = 0; i < kSlots; ++i) _mm512_store_si512(words + i * kLanes, rows[i]);
-  }
-}
+// 16 keys, 128 added, turned into words of four elements: words[w] is word w of all of them. In eight steps a 64
+// elements, which take what earlier ones left, so that products can be made between them: turning alone would keep the
+// multipliers idle for a third of the time.
+struct KeyWords {
+  static constexpr int64_t kSteps = 8;
+  alignas(64) uint32_t words[kInt8MostHeadDim / 4][kLanes];
+  alignas(64) uint32_t half_turned[4][4][kLanes];  // of 64 elements: [column][row / 4][4 columns apart, row % 4]
 
-// kQueries queries against 16 keys. The first of them fetch a line of the coming keys a word: all at once would fill
-// the core's few miss buffers, and memory would rest during the arithmetic (6 and 7 query heads: a quarter slower).
+  TL_INLINE void step(const std::byte* const* rows, int64_t e, int64_t step) {
+    __m512i in[4], out[4];
+    if (step < 4) {
+      const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+      TL_UNROLL
+      for (int r = 0; r < 4; ++r) in[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[4 * step + r] + e), flip);
+      avx512::transpose_quarters(in, out);
+      TL_UNROLL
+      for (int i = 0; i < 4; ++i) _mm512_store_si512(half_turned[i][step], out[i]);
+      return;
+    }
+    const int64_t column = step - 4;
+    TL_UNROLL
+    for (int r = 0; r < 4; ++r) in[r] = _mm512_load_si512(half_turned[column][r]);
+    avx512::transpose_groups(in, out);
+    TL_UNROLL
+    for (int i = 0; i < 4; ++i) _mm512_store_si512(words[e / 4 + 4 * i + column], out[i]);
+  }
+};
+
+// kQueries queries against the 16 keys from `slot` on, while `next`, if any, takes the 16 keys behind them.
 template <int kQueries>
-TL_INLINE void scores_of(const Int8ScoreTask& task, const uint32_t* words, int64_t query) {
-  const int64_t lines = query == 0 ? task.head_dim / kLine * kSlots : 0;
-  int64_t fetched = 0;
-  const std::byte* queries = task.queries + query * task.query_bytes;
+TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot, const KeyWords& now, KeyWords* next) {
+  const std::byte* queries = task.queries + query * kInt8QueryBytes;
+  const std::byte* const* rows = task.rows + slot;
+  Fetcher fetcher{rows + task.ahead, task.head_dim, query == 0 ? kSlots * task.head_dim / kLine : 0};
   __m512i high[kQueries], low[kQueries];
+  TL_UNROLL
   for (int q = 0; q < kQueries; ++q) high[q] = low[q] = _mm512_setzero_si512();
-  for (int64_t k = 0; k < task.head_dim; k += 4, words += kLanes) {
-    const __m512i keys = _mm512_load_si512(words);
-    if (fetched < lines) {
-      const std::byte* row = task.rows[fetched % kSlots + task.ahead];
-      _mm_prefetch(reinterpret_cast<const char*>(row + fetched / kSlots * kLine), _MM_HINT_T1);
-      ++fetched;
-    }
-    for (int q = 0; q < kQueries; ++q) {
-      const std::byte* bytes = queries + q * task.query_bytes + k;
-      high[q] = _mm512_dpbusd_epi32(high[q], keys, four_bytes(bytes));
-      low[q] = _mm512_dpbusd_epi32(low[q], keys, four_bytes(bytes + task.head_dim));
+  int64_t word = 0;
+  for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
+    for (int64_t step = 0; step < KeyWords::kSteps; ++step) {
+      if (next != nullptr) next->step(rows + kSlots, e, step);
+      for (const int64_t end = word + kInt8HeadDimStep / 4 / KeyWords::kSteps; word < end; ++word, queries += 4) {
+        fetcher.next();
+        const __m512i keys = _mm512_load_si512(now.words[word]);
+        TL_UNROLL
+        for (int q = 0; q < kQueries; ++q) {
+          const std::byte* bytes = queries + q * kInt8QueryBytes;
+          add_products(&high[q], keys, four_bytes(bytes));
+          add_products(&low[q], keys, four_bytes(bytes + kLowBytes));
+        }
+      }
     }
   }
-  const __m512 key_scales = _mm512_loadu_ps(task.scales);
+  const __m512 key_scales = _mm512_loadu_ps(task.scales + slot);
+  TL_UNROLL
   for (int q = 0; q < kQueries; ++q) {
-    float scale;
-    int32_t offset;
-    const std::byte* behind = queries + q * task.query_bytes + 2 * task.head_dim;
-    std::memcpy(&scale, behind, sizeof scale);
-    std::memcpy(&offset, behind + 4, sizeof offset);
+    const QueryEnd end = query_end(task, query + q);
     const __m512i both = _mm512_add_epi32(_mm512_slli_epi32(high[q], 8), low[q]);
-    const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(both, _mm512_set1_epi32(offset)));
-    _mm512_storeu_ps(task.scores + (query + q) * task.stride,
-                     _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(scale)), key_scales));
+    const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(both, _mm512_set1_epi32(end.offset)));
+    _mm512_storeu_ps(task.scores + (query + q) * task.stride + slot,
+                     _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(end.scale)), key_scales));
   }
 }
 
-// One or two queries: the keys' own words, and a tree of sums at the end, take less than turning keys into columns.
+// One or two queries: the keys' own words, and a tree of sums at the end, take less than turning keys into words.
 template <int kQueries>
-TL_INLINE void few_scores(const Int8ScoreTask& task) {
+TL_TARGET void few_scores(const Int8ScoreTask& task) {
   constexpr int kRows = static_cast<int>(kSlots) / kQueries;
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-  float scale[kQueries];
-  int32_t offset[kQueries];
-  for (int q = 0; q < kQueries; ++q) {
-    const std::byte* behind = task.queries + q * task.query_bytes + 2 * task.head_dim;
-    std::memcpy(scale + q, behind, sizeof *scale);
-    std::memcpy(offset + q, behind + 4, sizeof *offset);
-  }
-  for (int64_t slot = 0; slot < kSlots; slot += kRows) {
+  for (int64_t slot = 0; slot < task.slots; slot += kRows) {
     __m512 ordered[kSlots];
     TL_UNROLL
     for (int first = 0; first < kRows; first += 4) {
       const std::byte* const* rows = task.rows + slot + first;
       __m512i high[kQueries][4], low[kQueries][4];
+      TL_UNROLL
       for (int q = 0; q < kQueries; ++q) {
+        TL_UNROLL
         for (int r = 0; r < 4; ++r) high[q][r] = low[q][r] = _mm512_setzero_si512();
       }
-      for (int64_t k = 0; k < task.head_dim; k += kInt8HeadDimStep) {
+      for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
         __m512i keys[4];
+        TL_UNROLL
         for (int r = 0; r < 4; ++r) {
-          keys[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[r] + k), flip);
-          _mm_prefetch(reinterpret_cast<const char*>(rows[r + task.ahead] + k), _MM_HINT_T1);
+          keys[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[r] + e), flip);
+          _mm_prefetch(reinterpret_cast<const char*>(rows[r + task.ahead] + e), _MM_HINT_T1);
         }
+        TL_UNROLL
         for (int q = 0; q < kQueries; ++q) {
-          const std::byte* bytes = task.queries + q * task.query_bytes + k;
-          const __m512i upper = _mm512_loadu_si512(bytes), lower = _mm512_loadu_si512(bytes + task.head_dim);
-          for (int r = 0; r < 4; ++r) high[q][r] = _mm512_dpbusd_epi32(high[q][r], keys[r], upper);
-          for (int r = 0; r < 4; ++r) low[q][r] = _mm512_dpbusd_epi32(low[q][r], keys[r], lower);
+          const std::byte* bytes = task.queries + q * kInt8QueryBytes + e;
+          const __m512i upper = _mm512_loadu_si512(bytes), lower = _mm512_loadu_si512(bytes + kLowBytes);
+          TL_UNROLL
+          for (int r = 0; r < 4; ++r) add_products(&high[q][r], keys[r], upper);
+          TL_UNROLL
+          for (int r = 0; r < 4; ++r) add_products(&low[q][r], keys[r], lower);
         }
       }
       TL_UNROLL
@@ -150,46 +197,66 @@ TL_INLINE void few_scores(const Int8ScoreTask& task) {
     }
     alignas(64) int32_t sums[kSlots];
     _mm512_store_ps(sums, avx512::sums_of_lanes<avx512::Words>(ordered));
+    TL_UNROLL
     for (int q = 0; q < kQueries; ++q) {
+      const QueryEnd end = query_end(task, q);
       const auto used = static_cast<__mmask16>((1U << kRows) - 1);
       const __m512i sum = _mm512_maskz_loadu_epi32(used, sums + q * kRows);
-      const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(offset[q])));
+      const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(end.offset)));
       const __m512 scales = _mm512_maskz_loadu_ps(used, task.scales + slot);
       _mm512_mask_storeu_ps(task.scores + q * task.stride + slot, used,
-                            _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(scale[q])), scales));
+                            _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(end.scale)), scales));
     }
   }
 }
 
+using ScoresOf = void (*)(const Int8ScoreTask& task, int64_t query, int64_t slot, const KeyWords& now, KeyWords* next);
+constexpr int64_t kMostTogether = 8;  // their sums fill half of the registers
+constexpr ScoresOf kScoresOf[kMostTogether] = {scores_of<1>, scores_of<2>, scores_of<3>, scores_of<4>,
+                                               scores_of<5>, scores_of<6>, scores_of<7>, scores_of<8>};
+
 TL_TARGET void scores(const Int8ScoreTask& task) {
   if (task.query_count == 1) return few_scores<1>(task);
   if (task.query_count == 2) return few_scores<2>(task);
-  alignas(64) uint32_t words[kInt8MostHeadDim / 4 * kLanes];
-  take_keys(task, words);
-  int64_t q = 0;
-  for (; q + 4 <= task.query_count; q += 4) scores_of<4>(task, words, q);
-  switch (task.query_count - q) {
-    case 3:
-      return scores_of<3>(task, words, q);
-    case 2:
-      return scores_of<2>(task, words, q);
-    case 1:
-      return scores_of<1>(task, words, q);
-    default:
-      return;
+  KeyWords words[2];
+  for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
+    for (int64_t step = 0; step < KeyWords::kSteps; ++step) words[0].step(task.rows, e, step);
+  }
+  const int64_t groups = (task.query_count + kMostTogether - 1) / kMostTogether;
+  for (int64_t slot = 0, tile = 0; slot < task.slots; slot += kSlots, ++tile) {
+    KeyWords* next = slot + kSlots < task.slots ? &words[(tile + 1) % 2] : nullptr;
+    for (int64_t i = 0; i < groups; ++i, next = nullptr) {  // the first turns keys for all
+      const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
+      kScoresOf[to - from - 1](task, from, slot, words[tile % 2], next);
+    }
   }
 }
 
 // ---------------------------------------------------------------- values
 
+// Whole rows are read and fetched in the order of memory by as many as are fetched ahead.
+constexpr int64_t kTogetherSlots = 128;
+
 // Weights times scales as bytes, by slot.
 struct ByteWeights {
-  alignas(64) uint8_t high[kMostSlots], low[kMostSlots];
+  alignas(64) uint8_t high[kTogetherSlots], low[kTogetherSlots];
   float scale;
 };
 
+TL_TARGET void soften(float* scores, int64_t slots, float* highest, float* total) {
+  const avx512::Softmax softmax(scores, slots);
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < slots; i += kLanes) {
+    const __m512 weights = softmax.weights(scores, i);
+    _mm512_store_ps(scores + i, weights);
+    sum = _mm512_add_ps(sum, weights);
+  }
+  *highest = softmax.highest;
+  *total = _mm512_reduce_add_ps(sum);
+}
+
 TL_INLINE void round_weights(const float* weights, const float* scales, int64_t seen, int64_t slots, ByteWeights* out) {
-  __m512 products[kMostSlots / kLanes], largest = _mm512_setzero_ps(), bad = _mm512_setzero_ps();
+  __m512 products[kTogetherSlots / kLanes], largest = _mm512_setzero_ps(), bad = _mm512_setzero_ps();
   for (int64_t i = 0; i < slots; i += kLanes) {
     const int64_t left = std::clamp<int64_t>(seen - i, 0, kLanes);
     const auto used = static_cast<__mmask16>((1U << left) - 1);
@@ -209,85 +276,105 @@ TL_INLINE void round_weights(const float* weights, const float* scales, int64_t 
   out->scale = most / kWeightLimit + _mm512_reduce_add_ps(bad);
 }
 
-// 64 elements from `e` on, of which kVectors of four vectors from `first_vector`: lane group L of vector i is elements
-// 16 L + 4 i to 16 L + 4 i + 3.
+// Adds to 64 elements, of which kVectors of four vectors from `first_vector`, what `rows` give: 16 bytes of weights'
+// slots at a time. Group g of vector i is elements 16 g + 4 i to 16 g + 4 i + 3.
 template <int kQueries, int kVectors>
-TL_INLINE void sum_values(const Int8ValueTask& task, const ByteWeights* weights, int64_t slots, int64_t e,
-                          int first_vector, int64_t ahead) {
-  __m512i high[kQueries][kVectors], low[kQueries][kVectors];
-  for (int q = 0; q < kQueries; ++q) {
-    for (int i = 0; i < kVectors; ++i) high[q][i] = low[q][i] = _mm512_setzero_si512();
-  }
+TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots, const ByteWeights* weights,
+                          int first_vector, Fetcher* fetcher, float (*sums)[kInt8MostHeadDim]) {
+  constexpr int kSums = kQueries * kVectors;
+  __m512i high[kSums], low[kSums];
+  TL_UNROLL
+  for (int n = 0; n < kSums; ++n) high[n] = low[n] = _mm512_setzero_si512();
   for (int64_t slot = 0; slot < slots; slot += 4) {
-    __m512i rows[4], mixed[kVectors];
-    for (int r = 0; r < 4; ++r) {
-      rows[r] = _mm512_loadu_si512(task.rows[slot + r] + e);
-      if (ahead != 0) _mm_prefetch(reinterpret_cast<const char*>(task.rows[slot + r + ahead] + e), _MM_HINT_T1);
-    }
+    __m512i values[4], mixed[kVectors];
+    TL_UNROLL
+    for (int r = 0; r < 4; ++r) values[r] = _mm512_loadu_si512(rows[slot + r] + e);
+    TL_UNROLL
+    for (int i = 0; i < kVectors; ++i) fetcher->next();  // in all, each line once
+    TL_UNROLL
     for (int i = 0; i < kVectors; i += 2) {
       const bool upper = first_vector + i >= 2;
-      const __m512i ab = upper ? _mm512_unpackhi_epi8(rows[0], rows[1]) : _mm512_unpacklo_epi8(rows[0], rows[1]);
-      const __m512i cd = upper ? _mm512_unpackhi_epi8(rows[2], rows[3]) : _mm512_unpacklo_epi8(rows[2], rows[3]);
+      const __m512i ab =
+          upper ? _mm512_unpackhi_epi8(values[0], values[1]) : _mm512_unpacklo_epi8(values[0], values[1]);
+      const __m512i cd =
+          upper ? _mm512_unpackhi_epi8(values[2], values[3]) : _mm512_unpacklo_epi8(values[2], values[3]);
       mixed[i] = _mm512_unpacklo_epi16(ab, cd);
       mixed[i + 1] = _mm512_unpackhi_epi16(ab, cd);
     }
-    for (int q = 0; q < kQueries; ++q) {
-      const __m512i upper = four_bytes(weights[q].high + slot), lower = four_bytes(weights[q].low + slot);
-      for (int i = 0; i < kVectors; ++i) {
-        high[q][i] = _mm512_dpbusd_epi32(high[q][i], upper, mixed[i]);
-        low[q][i] = _mm512_dpbusd_epi32(low[q][i], lower, mixed[i]);
-      }
+    TL_UNROLL
+    for (int n = 0; n < kSums; ++n) {
+      const ByteWeights& weight = weights[n / kVectors];
+      add_products(&high[n], four_bytes(weight.high + slot), mixed[n % kVectors]);
+      add_products(&low[n], four_bytes(weight.low + slot), mixed[n % kVectors]);
     }
   }
-  for (int q = 0; q < kQueries; ++q) {
-    float* out = task.sums + q * task.sums_stride + e;
-    for (int i = 0; i < kVectors; ++i) {
-      const __m512i total = _mm512_add_epi32(_mm512_slli_epi32(high[q][i], 8), low[q][i]);
-      const __m512 sums = _mm512_mul_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(weights[q].scale));
-      float* place = out + 4 * (first_vector + i);
-      _mm_storeu_ps(place, _mm512_extractf32x4_ps(sums, 0));
-      _mm_storeu_ps(place + 16, _mm512_extractf32x4_ps(sums, 1));
-      _mm_storeu_ps(place + 32, _mm512_extractf32x4_ps(sums, 2));
-      _mm_storeu_ps(place + 48, _mm512_extractf32x4_ps(sums, 3));
-    }
+  TL_UNROLL
+  for (int n = 0; n < kSums; ++n) {
+    const __m512 total = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[n], 8), low[n]));
+    float* sum = sums[n / kVectors] + e + (first_vector + n % kVectors) * kLanes;
+    const __m512 scale = _mm512_set1_ps(weights[n / kVectors].scale);
+    _mm512_store_ps(sum, _mm512_fmadd_ps(total, scale, _mm512_load_ps(sum)));
   }
 }
 
 template <int kQueries>
-TL_TARGET void values_of(const Int8ValueTask& task) {
-  ByteWeights weights[kQueries];
-  int64_t most = 0;
-  for (int q = 0; q < kQueries; ++q) most = std::max(most, task.seen[q]);
-  const int64_t slots = (most + kLanes - 1) / kLanes * kLanes;
-  for (int q = 0; q < kQueries; ++q)
-    round_weights(task.weights + q * task.stride, task.scales, task.seen[q], slots, weights + q);
-  for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
-    if constexpr (kQueries == 4) {
-      sum_values<4, 2>(task, weights, slots, e, 0, task.ahead);
-      sum_values<4, 2>(task, weights, slots, e, 2, 0);
-    } else {
-      sum_values<kQueries, 4>(task, weights, slots, e, 0, task.ahead);
+TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, int64_t ahead) {
+  alignas(64) float sums[kQueries][kInt8MostHeadDim];
+  for (int q = 0; q < kQueries; ++q) {
+    for (int64_t e = 0; e < task.head_dim; e += kLanes) _mm512_store_ps(sums[q] + e, _mm512_setzero_ps());
+  }
+  const int64_t most = task.seen[query + kQueries - 1];
+  for (int64_t slot = 0; slot < most; slot += kTogetherSlots) {
+    ByteWeights weights[kQueries];
+    const int64_t slots = std::min(kTogetherSlots, (most - slot + kLanes - 1) / kLanes * kLanes);
+    const std::byte* const* rows = task.rows + slot;
+    for (int q = 0; q < kQueries; ++q) {
+      round_weights(task.weights + (query + q) * task.stride + slot, task.scales + slot, task.seen[query + q] - slot,
+                    slots, weights + q);
+    }
+    Fetcher fetcher{rows + ahead, task.head_dim, ahead == 0 ? 0 : slots * task.head_dim / kLine};
+    for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
+      if constexpr (kQueries > 3) {
+        sum_values<kQueries, 2>(rows, e, slots, weights, 0, &fetcher, sums);
+        sum_values<kQueries, 2>(rows, e, slots, weights, 2, &fetcher, sums);
+      } else {
+        sum_values<kQueries, 4>(rows, e, slots, weights, 0, &fetcher, sums);
+      }
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    float* out = task.sums + (query + q) * task.sums_stride;
+    for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
+      __m512i vectors[4], ordered[4];
+      TL_UNROLL
+      for (int i = 0; i < 4; ++i) vectors[i] = _mm512_load_si512(sums[q] + e + i * kLanes);
+      avx512::transpose_groups(vectors, ordered);
+      TL_UNROLL
+      for (int i = 0; i < 4; ++i) _mm512_storeu_si512(out + e + i * kLanes, ordered[i]);
     }
   }
 }
 
-TL_TARGET void values(const Int8ValueTask& task) {
-  switch (task.query_count) {
-    case 1:
-      return values_of<1>(task);
-    case 2:
-      return values_of<2>(task);
-    case 3:
-      return values_of<3>(task);
-    default:
-      return values_of<4>(task);
+using ValuesOf = void (*)(const Int8ValueTask& task, int64_t query, int64_t ahead);
+constexpr int64_t kMostSummed = 7;  // their sums fill the registers
+constexpr ValuesOf kValuesOf[kMostSummed] = {values_of<1>, values_of<2>, values_of<3>, values_of<4>,
+                                             values_of<5>, values_of<6>, values_of<7>};
+
+void values(const Int8ValueTask& task) {
+  const int64_t groups = (task.query_count + kMostSummed - 1) / kMostSummed;
+  int64_t ahead = task.ahead;  // the first fetches
+  for (int64_t i = 0; i < groups; ++i) {
+    const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
+    if (task.seen[to - 1] == 0) continue;
+    kValuesOf[to - from - 1](task, from, ahead);
+    ahead = 0;
   }
 }
 
 }  // namespace
 
 const Int8Attention* int8_attention() {
-  static const Int8Attention all{load_query, scores, values};
+  static const Int8Attention all{load_query, scores, soften, values};
   static const bool supported = has_avx512_vnni();
   return supported ? &all : nullptr;
 }
