@@ -22,33 +22,38 @@ HWY_INLINE int64_t QueryFloats(int64_t head_dim) {
 // All pointers into the caller's scratch.
 struct Workspace {
   int64_t queries, padded;
-  float* query;    // [queries, QueryFloats()], or [queries, padded], scaled
   float* scores;   // [queries, kBlock]; then the softmax weights
   float* sums;     // [queries, padded]: of this block
   float* highest;  // [queries]: of this block
   float* total;    // [queries]
+  float* widened;  // [kValueSlots, padded]
+  // Of each of the tasks that share the rest.
+  float* query;  // [queries, QueryFloats()], or [queries, padded], scaled
   float* running_sums;
   float* running_highest;
   float* running_total;
-  float* widened;  // [kValueSlots, padded]
 
-  Workspace(int64_t query_count, int64_t head_dim, float* scratch) : queries(query_count), padded(Padded(head_dim)) {
-    const int64_t per_query = (queries + 15) / 16 * 16;
-    query = scratch;
-    scores = query + queries * QueryFloats(head_dim);
+  Workspace(int64_t query_count, int64_t head_dim, float* scratch, int64_t task = 0)
+      : queries(query_count), padded(Padded(head_dim)) {
+    scores = scratch;
     sums = scores + queries * kBlock;
-    running_sums = sums + queries * padded;
-    highest = running_sums + queries * padded;
-    total = highest + per_query;
-    running_highest = total + per_query;
-    running_total = running_highest + per_query;
-    widened = running_total + per_query;
+    widened = sums + queries * padded;
+    highest = widened + kValueSlots * padded;
+    total = highest + PerQuery(queries);
+    query = total + PerQuery(queries) + task * OwnFloats(queries, head_dim);
+    running_sums = query + queries * QueryFloats(head_dim);
+    running_highest = running_sums + queries * padded;
+    running_total = running_highest + PerQuery(queries);
+  }
+  static int64_t PerQuery(int64_t queries) { return (queries + 15) / 16 * 16; }
+  static int64_t OwnFloats(int64_t queries, int64_t head_dim) {
+    return queries * (QueryFloats(head_dim) + Padded(head_dim)) + 2 * PerQuery(queries);
   }
 };
 
-int64_t ScratchFloats(int64_t queries, int64_t head_dim) {
-  return queries * (QueryFloats(head_dim) + 2 * Padded(head_dim) + kBlock) + 4 * (queries + 15) +
-         kValueSlots * Padded(head_dim);
+int64_t ScratchFloats(int64_t queries, int64_t head_dim, int64_t tasks) {
+  return queries * (kBlock + Padded(head_dim)) + kValueSlots * Padded(head_dim) + 2 * Workspace::PerQuery(queries) +
+         tasks * Workspace::OwnFloats(queries, head_dim);
 }
 
 constexpr int64_t kPartialHead = 16;  // highest, total, and padding to a whole cache line
@@ -330,7 +335,8 @@ HWY_NOINLINE void MergeBlock(const float* sums, float highest, float total, int6
     return;
   }
   const float top = HWY_MAX(*running_highest, highest);
-  const float keep = ExpOne(*running_highest - top), add = ExpOne(highest - top);
+  const float keep = *running_highest == top ? 1.0f : ExpOne(*running_highest - top);
+  const float add = highest == top ? 1.0f : ExpOne(highest - top);
   *running_highest = top;
   *running_total = hn::GetLane(
       hn::MulAdd(hn::Set(d, *running_total), hn::Set(d, keep), hn::Mul(hn::Set(d, total), hn::Set(d, add))));
@@ -369,6 +375,7 @@ HWY_INLINE void StoreHalves(const float* chunk, float factor, std::byte* out) {
 }
 
 HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
+  namespace rows = throughline::ops::HWY_NAMESPACE;
   const FloatTag d;
   const int64_t head_dim = task.k->head_dim;
   for (int64_t i = 0; i < w.queries; ++i) {
@@ -376,12 +383,16 @@ HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
     const int64_t begin = (row * task.q_heads + head) * head_dim;
     const float inverse = 1.0f / w.running_total[i];
     int64_t e = 0;
-    if (PlainFloats(task)) {
-      for (; e < head_dim; e += kLanes) {
+    if (!task.k->bf16) {
+      for (; e + kLanes <= head_dim; e += kLanes) {
         const Vec value = hn::Mul(hn::Load(d, w.running_sums + i * w.padded + e), hn::Set(d, inverse));
-        hn::StoreU(value, d, reinterpret_cast<float*>(task.out) + begin + e);
+        if (task.q_bf16) {
+          rows::store_floats(value, reinterpret_cast<uint16_t*>(task.out) + begin + e);
+        } else {
+          rows::store_floats(value, reinterpret_cast<float*>(task.out) + begin + e);
+        }
       }
-    } else if (task.q_bf16 && task.k->bf16) {
+    } else if (task.q_bf16) {
       for (; e + kChunk <= head_dim; e += kChunk)
         StoreHalves(w.running_sums + i * w.padded + e, inverse, task.out + 2 * (begin + e));
     }
@@ -400,39 +411,63 @@ HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
   }
 }
 
-void Attend(const AttentionTask& task, float* scratch) {
-  const Workspace w(task.queries(), task.k->head_dim, scratch);
-  LoadQueries(task, w);
-  StartRunning(w);
-  const auto soften = UsesInt8(task) ? task.int8->soften : UsesPairValues(task) ? task.values->soften : BlockSoftmax;
-  BlockRows rows;
-  for (int64_t block = task.block_begin; block < task.block_end; ++block) {
-    SetRows(task, block, /*values=*/true, rows);
-    BlockScores(task, block, rows, w);
-    if (task.logits != nullptr) {
-      for (int64_t i = 0; i < w.queries; ++i) {
-        std::memcpy(task.logits + i * task.slots() + block * kBlock, w.scores + i * kBlock, rows.slots * sizeof(float));
-      }
-    }
+HWY_INLINE void AttendBlock(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+  BlockScores(task, block, rows, w);
+  if (task.logits != nullptr) {
     for (int64_t i = 0; i < w.queries; ++i) {
-      const int64_t seen = SlotsSeen(task, block, i);
-      if (seen > 0) soften(w.scores + i * kBlock, seen, w.highest + i, w.total + i);
-    }
-    BlockValues(task, block, rows, w);
-    for (int64_t i = 0; i < w.queries; ++i) {
-      if (SlotsSeen(task, block, i) == 0) continue;
-      if (task.partials == nullptr) {
-        MergeBlock(w.sums + i * w.padded, w.highest[i], w.total[i], w.padded, w.running_sums + i * w.padded,
-                   w.running_highest + i, w.running_total + i);
-        continue;
-      }
-      float* partial = task.partials + (block * w.queries + i) * PartialFloats(task.k->head_dim);
-      partial[0] = w.highest[i];
-      partial[1] = w.total[i];
-      std::memcpy(partial + kPartialHead, w.sums + i * w.padded, w.padded * sizeof(float));
+      std::memcpy(task.logits + i * task.slots() + block * kBlock, w.scores + i * kBlock, rows.slots * sizeof(float));
     }
   }
-  if (task.partials == nullptr) Finish(task, w);
+  const auto soften = UsesInt8(task) ? task.int8->soften : UsesPairValues(task) ? task.values->soften : BlockSoftmax;
+  for (int64_t i = 0; i < w.queries; ++i) {
+    const int64_t seen = SlotsSeen(task, block, i);
+    if (seen > 0) soften(w.scores + i * kBlock, seen, w.highest + i, w.total + i);
+  }
+  BlockValues(task, block, rows, w);
+  for (int64_t i = 0; i < w.queries; ++i) {
+    if (SlotsSeen(task, block, i) == 0) continue;
+    if (task.partials == nullptr) {
+      MergeBlock(w.sums + i * w.padded, w.highest[i], w.total[i], w.padded, w.running_sums + i * w.padded,
+                 w.running_highest + i, w.running_total + i);
+      continue;
+    }
+    float* partial = task.partials + (block * w.queries + i) * PartialFloats(task.k->head_dim);
+    partial[0] = w.highest[i];
+    partial[1] = w.total[i];
+    std::memcpy(partial + kPartialHead, w.sums + i * w.padded, w.padded * sizeof(float));
+  }
+}
+
+// What of `tasks` comes behind task i's `block`: block after block, in each all tasks that have it.
+HWY_INLINE NextRows RowsAfter(const AttentionTask* tasks, int64_t count, int64_t i, int64_t block, int64_t end) {
+  while (block < end) {
+    if (++i == count) i = 0, ++block;
+    if (tasks[i].block_begin <= block && block < tasks[i].block_end) return {tasks + i, block};
+  }
+  return {tasks[count - 1].next, 0};
+}
+
+void Attend(const AttentionTask* tasks, int64_t count, float* scratch) {
+  const int64_t queries = tasks->queries(), head_dim = tasks->k->head_dim;
+  int64_t block = tasks->block_begin, end = tasks->block_end;
+  for (int64_t i = 0; i < count; ++i) {
+    const Workspace w(queries, head_dim, scratch, i);
+    LoadQueries(tasks[i], w);
+    StartRunning(w);
+    block = HWY_MIN(block, tasks[i].block_begin);
+    end = HWY_MAX(end, tasks[i].block_end);
+  }
+  BlockRows rows;
+  for (; block < end; ++block) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (block < tasks[i].block_begin || block >= tasks[i].block_end) continue;
+      SetRows(tasks[i], block, /*values=*/true, RowsAfter(tasks, count, i, block, end), rows);
+      AttendBlock(tasks[i], block, rows, Workspace(queries, head_dim, scratch, i));
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    if (tasks[i].partials == nullptr) Finish(tasks[i], Workspace(queries, head_dim, scratch, i));
+  }
 }
 
 void Merge(const AttentionTask& task, float* scratch) {
@@ -458,7 +493,7 @@ void ColumnSums(const ColumnSumTask& column_task, float* scratch) {
   LoadQueries(task, w);
   BlockRows rows;
   for (int64_t block = task.block_begin; block < task.block_end; ++block) {
-    SetRows(task, block, /*values=*/false, rows);
+    SetRows(task, block, /*values=*/false, {block + 1 < task.block_end ? &task : nullptr, block + 1}, rows);
     BlockScores(task, block, rows, w);
     float* sums = column_task.sums + block * kBlock;
     for (int64_t i = 0; i < w.queries; ++i) {

@@ -52,10 +52,12 @@ struct ColumnSumTask {
 };
 
 struct AttentionKernels {
-  // Floats of scratch (64-byte aligned) that tasks of so many queries and such a head_dim need.
-  int64_t (*scratch_floats)(int64_t queries, int64_t head_dim);
+  // Floats of scratch (64-byte aligned) that so many tasks of so many queries and such a head_dim need together.
+  int64_t (*scratch_floats)(int64_t queries, int64_t head_dim, int64_t tasks);
   int64_t (*partial_floats)(int64_t head_dim);  // of one block of one query
-  void (*attend)(const AttentionTask& task, float* scratch);
+  // Tasks that differ in their KV head and blocks only, block after block of all: pages hold their heads one behind the
+  // other, and memory is read fastest so (bench/attention_bench, Decode).
+  void (*attend)(const AttentionTask* tasks, int64_t count, float* scratch);
   // Merges the partials of all blocks of a task (from block 0) into its results.
   void (*merge)(const AttentionTask& task, float* scratch);
   void (*column_sums)(const ColumnSumTask& task, float* scratch);

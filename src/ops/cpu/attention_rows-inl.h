@@ -12,7 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace throughline::ops::cpu::HWY_NAMESPACE {
 
-// The rows of one block: K, then V, then a few of the next block's K, in the order they will be read.
+// The rows of one block: K, then V, then a few K of what comes next, in the order they will be read.
 struct BlockRows {
   int64_t slots = 0;
   const std::byte* rows[2 * (kBlock + kScoreSlots) + kPrefetchSlots + 8];  // 8: what FillRows() may write behind
@@ -68,7 +68,13 @@ HWY_INLINE void FetchScales(const PageLayout& pages, const AttentionTask& task, 
   }
 }
 
-HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, BlockRows& out) {
+// A block whose keys will be read behind another's rows, or none.
+struct NextRows {
+  const AttentionTask* task;
+  int64_t block;
+};
+
+HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, const NextRows& next, BlockRows& out) {
   const int64_t begin = block * kBlock;
   out.slots = HWY_MIN(kBlock, task.slots() - begin);
   out.ahead = HWY_MAX(kLeastPrefetchSlots, HWY_MIN(kPrefetchSlots, kPrefetchBytes / task.k->row_bytes()));
@@ -83,18 +89,15 @@ HWY_INLINE void SetRows(const AttentionTask& task, int64_t block, bool values, B
     FillScales(*task.k, task, begin, out.slots, out.padded_slots, out.scales);
     if (values) FillScales(*task.v, task, begin, out.slots, out.padded_slots, out.scales + out.padded_slots);
   }
-  const int64_t next = begin + out.slots;
-  if (task.k->int8 && block + 1 < task.block_end) {
-    FetchScales(*task.k, task, next, HWY_MIN(next + kBlock, task.slots()));
-    if (values) FetchScales(*task.v, task, next, HWY_MIN(next + kBlock, task.slots()));
-  }
   int64_t ahead = 0;
-  if (block + 1 < task.block_end) {
-    ahead = HWY_MIN(kPrefetchSlots, task.slots() - next);
-    FillRows(*task.k, task, next, ahead, kPrefetchSlots, end);
-  } else if (task.next != nullptr) {
-    ahead = HWY_MIN(kPrefetchSlots, task.next->slots());
-    FillRows(*task.k, *task.next, 0, ahead, kPrefetchSlots, end);
+  if (next.task != nullptr) {
+    const int64_t from = next.block * kBlock, left = next.task->slots() - from;
+    ahead = HWY_MIN(kPrefetchSlots, left);
+    FillRows(*task.k, *next.task, from, ahead, kPrefetchSlots, end);
+    if (task.k->int8) {
+      FetchScales(*task.k, *next.task, from, from + HWY_MIN(kBlock, left));
+      if (values) FetchScales(*task.v, *next.task, from, from + HWY_MIN(kBlock, left));
+    }
   }
   for (int64_t i = ahead > 0 ? kPrefetchSlots : 0; i < kPrefetchSlots; ++i) end[i] = end[-1];
 }

@@ -12,10 +12,12 @@ namespace throughline::ops::cpu {
 namespace {
 
 constexpr int64_t kTasksPerThread = 4;  // enough to even out threads that start late or are disturbed
+constexpr int64_t kFewQueries = 16;     // of a tile, up to which reading takes longer than multiplying
 constexpr int64_t kPairRows = 32;       // of a sequence, from which packing K and V pays
 
 struct Plan {
   std::vector<AttentionTask> tasks;   // in the order they are started
+  std::vector<int64_t> groups;        // where those begin that are done together; the last one's end
   std::vector<AttentionTask> merges;  // of those that were cut into ranges of blocks
 };
 
@@ -81,47 +83,79 @@ void add_tiles(const at::Tensor& q, const at::Tensor& out, const PagedBatch& bat
   }
 }
 
-// Cuts tiles that are much larger than a thread's fair share into ranges of blocks.
-void cut(const std::vector<AttentionTask>& tiles, const AttentionKernels& kernels, FloatBuffer& partials, Plan& plan) {
+struct Cut {
+  int64_t tiles = 1;   // done together
+  int64_t pieces = 1;  // ranges of blocks
+  int64_t blocks = 0;
+};
+
+// How to do the tiles from `tile` on. Few queries are bound by memory, and heads are then read together: unless one by
+// one they make more even shares.
+Cut cut_of(const AttentionTask* tile, int64_t share) {
+  const auto of = [&](int64_t count) {
+    Cut out{.tiles = count};
+    int64_t cost = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      out.blocks = std::max(out.blocks, blocks_of(tile[i]));
+      cost += cost_of(tile[i]);
+    }
+    if (thread_count() > 1 && !tile->by_pairs) out.pieces = std::max<int64_t>(1, (cost + share / 2) / share);
+    return out;
+  };
+  const bool together = tile->kv_head == 0 && tile->queries() <= kFewQueries && !tile->by_pairs;
+  Cut out = of(together ? tile->k->kv_heads : 1);
+  if (out.tiles > 1 && out.pieces > out.blocks) out = of(1);
+  out.pieces = std::min(out.pieces, out.blocks);
+  return out;
+}
+
+// Groups tiles, and cuts what is much larger than a thread's fair share into ranges of blocks.
+void plan_tasks(const std::vector<AttentionTask>& tiles, const AttentionKernels& kernels, FloatBuffer& partials,
+                Plan& plan) {
   int64_t total = 0;
   for (const AttentionTask& tile : tiles) total += cost_of(tile);
-  const int64_t threads = thread_count();
-  const int64_t share = std::max<int64_t>(1, total / (threads * kTasksPerThread));
+  const int64_t share = std::max<int64_t>(1, total / (thread_count() * kTasksPerThread));
   const int64_t partial_floats = kernels.partial_floats(tiles.front().k->head_dim);
-  const auto pieces_of = [&](const AttentionTask& tile) {
-    return threads == 1 || tile.by_pairs ? 1 : std::min(blocks_of(tile), (cost_of(tile) + share / 2) / share);
-  };
+  const auto floats_of = [&](const AttentionTask& tile) { return blocks_of(tile) * tile.queries() * partial_floats; };
   int64_t floats = 0;
-  for (const AttentionTask& tile : tiles) {
-    if (pieces_of(tile) > 1) floats += blocks_of(tile) * tile.queries() * partial_floats;
+  for (size_t first = 0; first < tiles.size();) {
+    const Cut cut = cut_of(&tiles[first], share);
+    for (int64_t i = 0; i < cut.tiles && cut.pieces > 1; ++i) floats += floats_of(tiles[first + i]);
+    first += cut.tiles;
   }
   float* next = partials.at_least(floats);
-  for (AttentionTask task : tiles) {
-    const int64_t pieces = pieces_of(task), blocks = blocks_of(task);
-    if (pieces <= 1) {
-      plan.tasks.push_back(task);
-      continue;
+  for (size_t first = 0; first < tiles.size();) {
+    const Cut cut = cut_of(&tiles[first], share);
+    const size_t merges = plan.merges.size();
+    for (int64_t i = 0; i < cut.tiles && cut.pieces > 1; ++i) {
+      plan.merges.push_back(tiles[first + i]);
+      plan.merges.back().partials = next;
+      next += floats_of(tiles[first + i]);
     }
-    task.partials = next;
-    next += blocks * task.queries() * partial_floats;
-    plan.merges.push_back(task);
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      task.block_begin = blocks * piece / pieces;
-      task.block_end = blocks * (piece + 1) / pieces;
-      plan.tasks.push_back(task);
+    for (int64_t piece = 0; piece < cut.pieces; ++piece) {
+      plan.groups.push_back(static_cast<int64_t>(plan.tasks.size()));
+      for (int64_t i = 0; i < cut.tiles; ++i) {
+        AttentionTask task = cut.pieces > 1 ? plan.merges[merges + i] : tiles[first + i];
+        const int64_t blocks = task.block_end;
+        task.block_begin = std::min(blocks, cut.blocks * piece / cut.pieces);
+        task.block_end = std::min(blocks, cut.blocks * (piece + 1) / cut.pieces);
+        plan.tasks.push_back(task);
+      }
     }
+    first += cut.tiles;
   }
+  plan.groups.push_back(static_cast<int64_t>(plan.tasks.size()));
 }
 
-float* thread_scratch(const AttentionKernels& kernels, const AttentionTask& task) {
+float* thread_scratch(const AttentionKernels& kernels, const AttentionTask& task, int64_t count = 1) {
   static thread_local FloatBuffer scratch;
   return scratch.at_least(task.by_pairs ? tile_attention_scratch_floats(task.queries(), task.k->head_dim)
-                                        : kernels.scratch_floats(task.queries(), task.k->head_dim));
+                                        : kernels.scratch_floats(task.queries(), task.k->head_dim, count));
 }
 
-void attend(const AttentionKernels& kernels, const AttentionTask& task) {
-  float* scratch = thread_scratch(kernels, task);
-  task.by_pairs ? tile_attention(task, scratch) : kernels.attend(task, scratch);
+void attend(const AttentionKernels& kernels, const AttentionTask* tasks, int64_t count) {
+  float* scratch = thread_scratch(kernels, *tasks, count);
+  tasks->by_pairs ? tile_attention(*tasks, scratch) : kernels.attend(tasks, count, scratch);
 }
 
 }  // namespace
@@ -134,13 +168,16 @@ void paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& b
   static thread_local std::vector<AttentionTask> tiles;
   tiles.clear();
   plan.tasks.clear();
+  plan.groups.clear();
   plan.merges.clear();
   const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
   const AttentionKernels kernels = attention_kernels();
   add_tiles(q, out, batch, probe, mode, common_task(q, k, v, scale), tiles);
-  cut(tiles, kernels, partials, plan);
+  plan_tasks(tiles, kernels, partials, plan);
   const Plan& work = plan;  // the caller's, also on other threads
-  run_tasks(static_cast<int64_t>(work.tasks.size()), [&](int64_t i) { attend(kernels, work.tasks[i]); });
+  run_tasks(static_cast<int64_t>(work.groups.size()) - 1, [&](int64_t i) {
+    attend(kernels, work.tasks.data() + work.groups[i], work.groups[i + 1] - work.groups[i]);
+  });
   run_tasks(static_cast<int64_t>(work.merges.size()),
             [&](int64_t i) { kernels.merge(work.merges[i], thread_scratch(kernels, work.merges[i])); });
 }
@@ -172,7 +209,7 @@ void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, d
   }
   for (size_t i = 0; i < tasks.size(); ++i) {
     if (i + 1 < tasks.size()) tasks[i].next = &tasks[i + 1];
-    attend(kernels, tasks[i]);
+    attend(kernels, &tasks[i], 1);
   }
 }
 
