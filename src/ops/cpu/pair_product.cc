@@ -16,21 +16,25 @@ constexpr int kRows = 8;
 template <int kM, int kN>
 TL_TARGET __attribute__((noinline)) void tile(const uint32_t* a, int64_t a_row, int64_t a_step, const uint32_t* b,
                                               int64_t b_row, int64_t depth, float* c, int64_t c_row, bool add) {
-  __m512 acc[kM][kN];
-  for (int m = 0; m < kM; ++m) {
-    for (int n = 0; n < kN; ++n) acc[m][n] = add ? _mm512_load_ps(c + m * c_row + n * kLanes) : _mm512_setzero_ps();
+  __m512 acc[kM * kN];
+  TL_UNROLL
+  for (int i = 0; i < kM * kN; ++i) acc[i] = _mm512_setzero_ps();
+  if (add) {
+    TL_UNROLL
+    for (int i = 0; i < kM * kN; ++i) acc[i] = _mm512_load_ps(c + i / kN * c_row + i % kN * kLanes);
   }
-  for (int64_t i = 0; i < depth; ++i) {
+  for (int64_t k = 0; k < depth; ++k) {
     __m512bh right[kN];
-    for (int n = 0; n < kN; ++n) right[n] = (__m512bh)_mm512_load_si512(b + i * b_row + n * kLanes);
-    for (int m = 0; m < kM; ++m) {
-      const __m512bh left = (__m512bh)_mm512_set1_epi32(static_cast<int>(a[m * a_row + i * a_step]));
-      for (int n = 0; n < kN; ++n) acc[m][n] = _mm512_dpbf16_ps(acc[m][n], left, right[n]);
+    TL_UNROLL
+    for (int n = 0; n < kN; ++n) right[n] = (__m512bh)_mm512_load_si512(b + k * b_row + n * kLanes);
+    TL_UNROLL
+    for (int i = 0; i < kM * kN; ++i) {
+      const __m512bh left = (__m512bh)_mm512_set1_epi32(static_cast<int>(a[i / kN * a_row + k * a_step]));
+      acc[i] = _mm512_dpbf16_ps(acc[i], left, right[i % kN]);
     }
   }
-  for (int m = 0; m < kM; ++m) {
-    for (int n = 0; n < kN; ++n) _mm512_store_ps(c + m * c_row + n * kLanes, acc[m][n]);
-  }
+  TL_UNROLL
+  for (int i = 0; i < kM * kN; ++i) _mm512_store_ps(c + i / kN * c_row + i % kN * kLanes, acc[i]);
 }
 
 template <int kN>
