@@ -18,12 +18,12 @@ class AttentionContext {
   virtual at::Tensor attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
 
   // The same without a graph, into `out`, for contiguous q, k and v whose heads have not been normalised yet. q and k
-  // are overwritten.
+  // are overwritten. `wanted` (int64), if defined: `out` is of these rows only.
   virtual void attend_into(int layer, const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
-                           const at::Tensor& v, const at::Tensor& out) {
+                           const at::Tensor& v, const at::Tensor& wanted, const at::Tensor& out) {
     if (norms.q.defined()) ops::rms_norm(q, norms.q, norms.eps, q);
     if (norms.k.defined()) ops::rms_norm(k, norms.k, norms.eps, k);
-    out.copy_(attend(layer, q, k, v));
+    out.copy_(ops::selected_rows(attend(layer, q, k, v), wanted));
   }
 };
 

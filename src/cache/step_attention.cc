@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "cache/sequence_state.h"
 #include "ops/autograd.h"
@@ -55,6 +56,8 @@ struct StepAttention::State {
 
   void add(StepSequence sequence, SequenceCache::State* cache, std::vector<int64_t>* positions);
   void lay_out_pages();
+  bool observed() const { return any_unrotated || any_sums || any_logits; }
+  std::optional<ops::PagedBatch> last_rows(const at::Tensor& wanted) const;
   at::Tensor append_unrotated(const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
                               const at::Tensor& v, const ops::PagedKv& kv) const;
   at::Tensor attend_by_rank(const Member& member, int layer, const at::Tensor& q) const;
@@ -79,6 +82,23 @@ void StepAttention::State::add(StepSequence sequence, SequenceCache::State* cach
   any_logits |= member.wants_logits;
   cache->prepare_ring(member.kinds);
   members.push_back(std::move(member));
+}
+
+// The batch of `wanted` rows alone; nothing if these are not the last rows of their sequences.
+std::optional<ops::PagedBatch> StepAttention::State::last_rows(const at::Tensor& wanted) const {
+  ops::PagedBatch out = batch;
+  const int64_t *row = wanted.const_data_ptr<int64_t>(), *const end = row + wanted.numel();
+  for (size_t s = 0; s < members.size(); ++s) {
+    const int64_t after = members[s].first_row + members[s].rows;
+    int64_t count = 0;
+    for (; row != end && *row < after; ++row, ++count) {
+      if (count > 0 && *row != row[-1] + 1) return std::nullopt;
+    }
+    if (count > 0 && row[-1] != after - 1) return std::nullopt;
+    out.row_begin[s + 1] = out.row_begin[s] + static_cast<int32_t>(count);
+  }
+  if (row != end) return std::nullopt;
+  return out;
 }
 
 void StepAttention::State::lay_out_pages() {
@@ -195,7 +215,7 @@ StepAttention::~StepAttention() = default;
 bool StepAttention::by_sequence() const {
   const State& s = *state_;
   const ops::PagedKv& kv = s.members[0].cache->pool->layer(0);
-  return !s.any_unrotated && !s.any_sums && !s.any_logits && (kv.int8() || kv.k.scalar_type() == at::kFloat);
+  return !s.observed() && (kv.int8() || kv.k.scalar_type() == at::kFloat);
 }
 
 std::span<const int32_t> StepAttention::row_begin() const { return state_->batch.row_begin; }
@@ -220,18 +240,25 @@ void StepAttention::attend_sequences(int layer, int64_t from, int64_t to, float*
 at::Tensor StepAttention::attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
   attend_into(layer, {}, q.clone(at::MemoryFormat::Contiguous), k.clone(at::MemoryFormat::Contiguous), v.contiguous(),
-              out);
+              {}, out);
   return out;
 }
 
 void StepAttention::attend_into(int layer, const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
-                                const at::Tensor& v, const at::Tensor& out) {
+                                const at::Tensor& v, const at::Tensor& wanted, const at::Tensor& out) {
   State& s = *state_;
   const ops::PagedKv& kv = s.members[0].cache->pool->layer(layer);
   TL_CHECK(q.size(0) == s.rows && k.size(0) == s.rows && v.size(0) == s.rows, "rows of a step do not match");
   const at::Tensor unrotated_q = s.any_unrotated ? s.append_unrotated(norms, q, k, v, kv) : at::Tensor();
   if (!s.any_unrotated) ops::rotate_and_append(q, k, v, norms, s.angles, s.batch, kv);
 
+  if (wanted.defined() && !s.observed()) {
+    if (const std::optional<ops::PagedBatch> last = s.last_rows(wanted)) {
+      ops::paged_attention(ops::selected_rows(q, wanted), kv, *last, s.scale, nullptr, s.mode, out);
+      return s.observe(layer, q, kv, {});
+    }
+  }
+  const at::Tensor all = wanted.defined() ? at::empty_like(q) : out;
   ops::AttentionProbe probe;
   if (s.any_sums) probe.lse = at::empty({s.rows, q.size(1)}, at::kFloat);
   if (s.any_logits) {
@@ -241,10 +268,11 @@ void StepAttention::attend_into(int layer, const ops::HeadNorms& norms, const at
     }
   }
   // Sequences with unrotated keys go through it as well and are overwritten: a rare policy is not worth a second batch.
-  ops::paged_attention(q, kv, s.batch, s.scale, &probe, s.mode, out);
+  ops::paged_attention(q, kv, s.batch, s.scale, &probe, s.mode, all);
   for (const State::Member& m : s.members) {
-    if (m.unrotated()) out.narrow(0, m.first_row, m.rows).copy_(s.attend_by_rank(m, layer, unrotated_q));
+    if (m.unrotated()) all.narrow(0, m.first_row, m.rows).copy_(s.attend_by_rank(m, layer, unrotated_q));
   }
+  if (wanted.defined()) out.copy_(ops::selected_rows(all, wanted));
   s.observe(layer, q, kv, probe);
 }
 

@@ -29,7 +29,7 @@ class StepAttention : public AttentionContext {
   ~StepAttention() override;
   at::Tensor attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
   void attend_into(int layer, const ops::HeadNorms& norms, const at::Tensor& q, const at::Tensor& k,
-                   const at::Tensor& v, const at::Tensor& out) override;
+                   const at::Tensor& v, const at::Tensor& wanted, const at::Tensor& out) override;
 
   // The same for some sequences alone. Only where by_sequence(): fp32, and no policy in the step wants to see its
   // attention.

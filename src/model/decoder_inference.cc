@@ -89,9 +89,10 @@ struct Decoder::InferenceRows {
     ffn = room({rows, c.ffn});
   }
 
-  void keep(const at::Tensor& wanted) {  // of what is needed behind attention
+  void keep(const at::Tensor& wanted) {  // of what is needed from attention on
     x = ops::selected_rows(x, wanted);
-    joined = ops::selected_rows(joined, wanted);
+    attended = attended.narrow(0, 0, wanted.size(0));
+    joined = joined.narrow(0, 0, wanted.size(0));
     h = h.narrow(0, 0, wanted.size(0));
     ffn = ffn.narrow(0, 0, wanted.size(0));
   }
@@ -108,8 +109,8 @@ void Decoder::infer_layer(int64_t layer, InferenceRows& r, AttentionContext& att
                                            linear(w.v_weight, s.v_weight, w.v_bias, kv_width, c.hidden)};
   const at::Tensor projected[] = {r.q, r.k, r.v};
   ops::linears_into(r.h, projections, projected, mode);
-  attention.attend_into(static_cast<int>(layer), {w.q_norm, w.k_norm, c.norm_eps}, r.q, r.k, r.v, r.attended);
   if (wanted.defined()) r.keep(wanted);
+  attention.attend_into(static_cast<int>(layer), {w.q_norm, w.k_norm, c.norm_eps}, r.q, r.k, r.v, wanted, r.attended);
   ops::linear_add(r.x, r.joined, linear(w.o_weight, s.o_weight, w.o_bias, c.hidden, q_width), mode, r.x);
   ops::rms_norm(r.x, w.post_attention_norm, c.norm_eps, r.h);
   ops::linear_silu_mul(r.h, linear(w.gate_weight, s.gate_weight, w.gate_bias, c.ffn, c.hidden),
