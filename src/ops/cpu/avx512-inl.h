@@ -73,13 +73,12 @@ struct Softmax {
   float highest;
   __m512 shift;
 
-  TL_AVX512_INLINE __mmask16 used(int64_t i) const {
-    return static_cast<__mmask16>(slots - i < 16 ? (1U << (slots - i)) - 1 : 0xffffU);
-  }
   TL_AVX512_INLINE Softmax(const float* scores, int64_t count) : slots(count) {
     const __m512 none = _mm512_set1_ps(kNoScore);
     __m512 top = none;
-    for (int64_t i = 0; i < slots; i += 16) top = _mm512_max_ps(_mm512_mask_load_ps(none, used(i), scores + i), top);
+    int64_t i = 0;
+    for (; i + 16 <= slots; i += 16) top = _mm512_max_ps(top, _mm512_load_ps(scores + i));
+    top = _mm512_max_ps(top, _mm512_mask_load_ps(none, first(slots - i), scores + i));
     highest = _mm512_reduce_max_ps(top);
     shift = _mm512_set1_ps(highest * kLog2E);
   }
@@ -87,8 +86,10 @@ struct Softmax {
   TL_AVX512_INLINE __m512 weights(const float* scores, int64_t i) const {
     const __m512 lowest = _mm512_set1_ps(-150);  // 2 to the power of it is nothing; to that of minus infinity were NaN
     const __m512 power = _mm512_fmsub_ps(_mm512_load_ps(scores + i), _mm512_set1_ps(kLog2E), shift);
-    return _mm512_maskz_mov_ps(used(i), exp2_of(_mm512_max_ps(lowest, power)));
+    const __m512 all = exp2_of(_mm512_max_ps(lowest, power));
+    return i + 16 <= slots ? all : _mm512_maskz_mov_ps(first(slots - i), all);
   }
+  TL_AVX512_INLINE static __mmask16 first(int64_t lanes) { return static_cast<__mmask16>((1U << lanes) - 1); }
 };
 
 // Four rows' words, group by group of four: lane 4 g + r of out[i] is word 4 g + i of row r.

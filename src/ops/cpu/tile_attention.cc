@@ -67,10 +67,14 @@ TL_INLINE void softmax(const Workspace& w, int64_t query, float* scores, uint32_
   __m512 total = _mm512_setzero_ps();
   auto* halves = reinterpret_cast<uint16_t*>(weights);
   for (i = 0; i < slots; i += kLanes) {
-    const int64_t left = std::clamp<int64_t>(seen - i, 0, kLanes);
-    const auto used = static_cast<__mmask16>((1U << left) - 1);
-    const __m512 score = _mm512_maskz_load_ps(used, scores + i);
-    const __m512 weight = _mm512_maskz_mov_ps(used, avx512::exp2_of(_mm512_fmsub_ps(score, scale, shift)));
+    __m512 weight;
+    if (i + kLanes <= seen) {
+      weight = avx512::exp2_of(_mm512_fmsub_ps(_mm512_load_ps(scores + i), scale, shift));
+    } else {
+      const auto used = static_cast<__mmask16>((1U << std::max<int64_t>(0, seen - i)) - 1);
+      const __m512 score = _mm512_maskz_load_ps(used, scores + i);
+      weight = _mm512_maskz_mov_ps(used, avx512::exp2_of(_mm512_fmsub_ps(score, scale, shift)));
+    }
     const auto rounded = (__m256i)_mm512_cvtneps_pbh(weight);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(halves + i), rounded);
     total = _mm512_add_ps(total, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16)));
