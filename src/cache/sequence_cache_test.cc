@@ -2,9 +2,6 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -437,51 +434,6 @@ TEST(SequenceCache, MixedBatchIsLikeEachAlone) {
     }
   }
   for (size_t i = 0; i < batch.size(); ++i) expect_same_cache(batch[i], alone[i]);
-}
-
-// Outputs of some rows are those of all rows, and policies see the same: also where the rows are not the last ones.
-TEST(SequenceCache, WantedRowsAreThoseOfTheWholeStep) {
-  Shape shape = shapes()[1];
-  shape.prompt = 9;
-  const std::vector<TokenKind> kinds(shape.prompt, TokenKind::kPrompt);
-  for (const std::string spec : {"full", "rpc:interval=12,ratio=3,window=5,kernel=3", "h2o:budget=28,recent=5"}) {
-    for (const std::vector<int64_t>& rows : std::vector<std::vector<int64_t>>{
-             {8, 17}, {17}, {6, 7, 8, 16, 17}, {}, {3, 17}, {7, 17}, {6, 8, 17}, {17, 8}, {17, 16}}) {
-      const auto policy = policy_of(spec);
-      std::vector<std::vector<at::Tensor>> out;
-      std::vector<std::unique_ptr<PagePool>> pools;
-      std::vector<Subject> subjects;
-      const at::Tensor wanted = at::tensor(rows, at::kLong);
-      for (const bool all : {true, false}) {
-        pools.push_back(make_pool(shape));
-        std::vector<StepSequence> members;
-        const size_t begin = subjects.size();
-        for (int i = 0; i < 2; ++i) subjects.emplace_back(shape, pools.back().get(), policy.get());
-        for (size_t i = begin; i < subjects.size(); ++i) {
-          subjects[i].cache.reserve(shape.prompt);
-          members.push_back({&subjects[i].cache, kinds});
-        }
-        StepAttention attention(members, frequencies(shape.head_dim), shape.scale());
-        out.emplace_back();
-        for (int64_t layer = 0; layer < shape.layers; ++layer) {
-          const auto fed = [&](char what) {
-            return at::cat(
-                {projections(shape, what, layer, 0, shape.prompt), projections(shape, what, layer, 100, shape.prompt)});
-          };
-          const at::Tensor q = fed('q');
-          at::Tensor some = at::empty_like(all ? q : q.narrow(0, 0, wanted.size(0)));
-          attention.attend_into(static_cast<int>(layer), {}, q, fed('k'), fed('v'), all ? at::Tensor() : wanted, some);
-          out.back().push_back(all ? some.index_select(0, wanted) : some);
-        }
-        for (size_t i = begin; i < subjects.size(); ++i) subjects[i].cache.commit(kinds);
-      }
-      EXPECT_TRUE(same(out[0], out[1])) << spec << " rows " << wanted;
-      for (int i = 0; i < 2; ++i) {
-        EXPECT_EQ(subjects[i].event_if_due(), subjects[2 + i].event_if_due());
-        expect_same_cache(subjects[i], subjects[2 + i]);
-      }
-    }
-  }
 }
 
 // Rows that are never committed (rejected drafts) leave no trace: outputs, events and sets are those of feeding one by

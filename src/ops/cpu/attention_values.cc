@@ -11,7 +11,7 @@
 namespace throughline::ops::cpu {
 namespace {
 
-constexpr int64_t kLanes = 16, kLine = 64;
+constexpr int64_t kLanes = 16;
 
 TL_TARGET void soften(float* scores, int64_t slots, float* highest, float* total) {
   const avx512::Softmax softmax(scores, slots);
@@ -26,24 +26,12 @@ TL_TARGET void soften(float* scores, int64_t slots, float* highest, float* total
   *total = _mm512_reduce_add_ps(sum);
 }
 
-// Fetches lines in the order of memory, whatever the order in which they are read.
-struct Fetcher {
-  const std::byte* const* rows;
-  int64_t left, row_bytes, at = 0;
-  TL_INLINE void next() {
-    if (left == 0) return;
-    --left;
-    _mm_prefetch(reinterpret_cast<const char*>(*rows + at), _MM_HINT_T1);
-    at += kLine;
-    if (at >= row_bytes) at = 0, ++rows;
-  }
-};
-
 // Elements [e, e + 16 kVectors) of slots [slot, end) for kQueries queries; slots from `end` on count nothing, whatever
 // they hold.
 template <int kQueries, int kVectors>
-TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t end, int64_t e, Fetcher* fetcher) {
-  alignas(64) static const std::byte none[kLine * kVectors / 2] = {};
+TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t end, int64_t e,
+                    avx512::LineFetcher* fetcher) {
+  alignas(64) static const std::byte none[avx512::kLine * kVectors / 2] = {};
   __m512 sums[kQueries][kVectors];
   float* out = task.sums + query * task.sums_stride + e;
   for (int q = 0; q < kQueries; ++q) {
@@ -83,8 +71,8 @@ TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t 
 template <int kQueries>
 TL_TARGET void rows_of(const ValueTask& task, int64_t query, int64_t slot, int64_t end, int64_t ahead) {
   constexpr int kVectors = kQueries > 6 ? 2 : kQueries > 2 ? 4 : 8;  // sums fill the registers
-  const int64_t lines = ahead != 0 ? (end - slot) * ((2 * task.head_dim + kLine - 1) / kLine) : 0;
-  Fetcher fetcher{task.rows + slot + ahead, lines, 2 * task.head_dim};
+  const int64_t lines = ahead != 0 ? (end - slot) * ((2 * task.head_dim + avx512::kLine - 1) / avx512::kLine) : 0;
+  avx512::LineFetcher fetcher{task.rows + slot + ahead, lines, 2 * task.head_dim};
   int64_t e = 0;
   for (; e + kVectors * kLanes <= task.head_dim; e += kVectors * kLanes)
     tile<kQueries, kVectors>(task, query, slot, end, e, &fetcher);

@@ -3,6 +3,9 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
+#include <cstdint>
+
 // Each file says what it needs besides: #define TL_TARGET TL_AVX512("avx512bf16").
 #define TL_AVX512(extension) __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq," extension)))
 #define TL_INLINE TL_TARGET inline __attribute__((always_inline))
@@ -90,6 +93,22 @@ struct Softmax {
     return i + 16 <= slots ? all : _mm512_maskz_mov_ps(first(slots - i), all);
   }
   TL_AVX512_INLINE static __mmask16 first(int64_t lanes) { return static_cast<__mmask16>((1U << lanes) - 1); }
+};
+
+constexpr int64_t kLine = 64;
+
+// Fetches `left` lines of rows into L2 in the order of memory, whatever the order in which they are
+// read. One by one: many at once would fill the core's miss buffers, and memory would rest during the arithmetic.
+struct LineFetcher {
+  const std::byte* const* rows;
+  int64_t left, row_bytes, at = 0;
+  TL_AVX512_INLINE void next() {
+    if (left == 0) return;
+    --left;
+    _mm_prefetch(reinterpret_cast<const char*>(*rows + at), _MM_HINT_T1);
+    at += kLine;
+    if (at >= row_bytes) at = 0, ++rows;
+  }
 };
 
 // Four rows' words, group by group of four: lane 4 g + r of out[i] is word 4 g + i of row r.

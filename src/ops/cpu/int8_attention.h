@@ -2,7 +2,7 @@
 // ops/cpu; attention_kernels-inl.h calls it block by block, and widens rows to fp32 itself where this is null.
 //
 // Queries, and softmax weights times the scales of V, are rounded to 16 bits (relative to the largest of the query or
-// of the block) and multiplied as two bytes: sums of products are whole numbers and exact, so they do not depend on how
+// of 128 slots) and multiplied as two bytes: sums of products are whole numbers and exact, so they do not depend on how
 // queries are grouped. head_dim is a multiple of 64 up to 256. No torch here.
 #pragma once
 

@@ -13,7 +13,7 @@
 namespace throughline::ops::cpu {
 namespace {
 
-constexpr int64_t kSlots = 16, kLanes = 16, kLine = 64;
+constexpr int64_t kSlots = 16, kLanes = 16;
 constexpr float kQueryLimit = 127 * 256;  // so that both bytes are signed
 constexpr float kWeightLimit = 65535;
 
@@ -72,20 +72,6 @@ TL_INLINE void add_products(__m512i* sums, __m512i a, __m512i b) {
   asm("vpdpbusd %2, %1, %0" : "+v"(*sums) : "v"(a), "v"(b));
 }
 
-// Fetches the lines of coming rows in the order of memory, a few at a time: many at once would fill the core's miss
-// buffers, and memory would rest during the arithmetic.
-struct Fetcher {
-  const std::byte* const* rows;
-  int64_t row_bytes, left, at = 0;  // left: 0 for none
-  TL_INLINE void next() {
-    if (left == 0) return;
-    --left;
-    _mm_prefetch(reinterpret_cast<const char*>(*rows + at), _MM_HINT_T1);
-    at += kLine;
-    if (at >= row_bytes) at = 0, ++rows;
-  }
-};
-
 // ---------------------------------------------------------------- scores
 
 // 16 keys, 128 added, turned into words of four elements: words[w] is word w of all of them. In eight steps a 64
@@ -121,7 +107,8 @@ template <int kQueries>
 TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot, const KeyWords& now, KeyWords* next) {
   const std::byte* queries = task.queries + query * kInt8QueryBytes;
   const std::byte* const* rows = task.rows + slot;
-  Fetcher fetcher{rows + task.ahead, task.head_dim, query == 0 ? kSlots * task.head_dim / kLine : 0};
+  avx512::LineFetcher fetcher{rows + task.ahead, query == 0 ? kSlots * task.head_dim / avx512::kLine : 0,
+                              task.head_dim};
   __m512i high[kQueries], low[kQueries];
   TL_UNROLL
   for (int q = 0; q < kQueries; ++q) high[q] = low[q] = _mm512_setzero_si512();
@@ -280,7 +267,7 @@ TL_INLINE void round_weights(const float* weights, const float* scales, int64_t 
 // slots at a time. Group g of vector i is elements 16 g + 4 i to 16 g + 4 i + 3.
 template <int kQueries, int kVectors>
 TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots, const ByteWeights* weights,
-                          int first_vector, Fetcher* fetcher, float (*sums)[kInt8MostHeadDim]) {
+                          int first_vector, avx512::LineFetcher* fetcher, float (*sums)[kInt8MostHeadDim]) {
   constexpr int kSums = kQueries * kVectors;
   __m512i high[kSums], low[kSums];
   TL_UNROLL
@@ -332,7 +319,7 @@ TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, int64_t ahead
       round_weights(task.weights + (query + q) * task.stride + slot, task.scales + slot, task.seen[query + q] - slot,
                     slots, weights + q);
     }
-    Fetcher fetcher{rows + ahead, task.head_dim, ahead == 0 ? 0 : slots * task.head_dim / kLine};
+    avx512::LineFetcher fetcher{rows + ahead, ahead == 0 ? 0 : slots * task.head_dim / avx512::kLine, task.head_dim};
     for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
       if constexpr (kQueries > 3) {
         sum_values<kQueries, 2>(rows, e, slots, weights, 0, &fetcher, sums);
