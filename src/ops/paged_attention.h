@@ -21,12 +21,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/attention_block.h"
 #include "ops/numeric.h"
 #include "ops/rope.h"
 
 namespace throughline::ops {
-
-constexpr int kAttentionBlockSlots = 256;
 
 constexpr int64_t kKvScaleBytes = 4;
 

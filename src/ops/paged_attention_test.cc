@@ -18,6 +18,7 @@
 
 #include "base/rng.h"
 #include "ops/cpu/attention_values.h"
+#include "ops/cpu/int8_attention.h"
 #include "ops/rows.h"
 
 namespace throughline::ops {
@@ -140,10 +141,20 @@ AttentionProbe probe_for(const Case& c) {
   return probe;
 }
 
+// The queries as the kernels take them: to the byte where they multiply int8 keys as they are.
+at::Tensor queries_taken(const Case& c) {
+  if (!c.kv.int8() || cpu::int8_attention() == nullptr || c.shape.head_dim % cpu::kInt8HeadDimStep != 0 ||
+      c.shape.head_dim > cpu::kInt8MostHeadDim) {
+    return c.q;
+  }
+  const at::Tensor q = c.q.to(at::kFloat), most = q.abs().amax(-1, /*keepdim=*/true);
+  return (q * (127 / most)).round() * (most / 127);
+}
+
 void expect_like_reference(const Case& c) {
   AttentionProbe probe = probe_for(c), expected_probe = probe_for(c);
   const at::Tensor out = paged_attention(c.q, c.kv, c.batch, c.scale, &probe);
-  const at::Tensor expected = paged_attention_reference(c.q, c.kv, c.batch, c.scale, &expected_probe);
+  const at::Tensor expected = paged_attention_reference(queries_taken(c), c.kv, c.batch, c.scale, &expected_probe);
   ASSERT_EQ(out.scalar_type(), c.q.scalar_type());
   // bf16: the output is rounded once (2^-9 of values up to ~4).
   EXPECT_LT(largest_difference(out, expected), c.q.scalar_type() != at::kFloat ? 2e-2 : c.kv.int8() ? 2e-4 : 1e-5);
@@ -193,7 +204,7 @@ TEST(PagedAttention, EqualsTheReference) {
 // From memory, a few sequences at a time: the same bits as the whole batch.
 TEST(PagedAttention, SomeSequencesAlone) {
   for (at::ScalarType dtype : {at::kFloat, at::kChar}) {
-    for (const auto& [head_dim, group] : std::vector<std::pair<int64_t, int64_t>>{{32, 2}, {6, 3}, {96, 4}}) {
+    for (const auto& [head_dim, group] : std::vector<std::pair<int64_t, int64_t>>{{32, 2}, {6, 3}, {64, 4}, {96, 4}}) {
       Case whole = make_case({2, group, head_dim, 16, dtype}, {300, 1, 9, 40, 600}, {1, 1, 9, 5, 70}, 5 + head_dim);
       whole.q = whole.q.to(at::kFloat);
       const int64_t rows = whole.q.size(0), kv_width = 2 * head_dim, q_width = 2 * group * head_dim;
@@ -266,6 +277,14 @@ TEST(PagedAttention, ExtremeScoresStayFinite) {
   EXPECT_TRUE(out.isfinite().all().item<bool>());
   EXPECT_TRUE(probe.lse.isfinite().all().item<bool>());
   EXPECT_LT(largest_difference(out, paged_attention_reference(c.q, c.kv, c.batch, c.scale)), 1e-2);
+  for (int64_t group : {2, 7}) {
+    Case bytes = make_case({2, group, 64, 16, at::kChar}, {700}, {2}, 9);
+    bytes.q = bytes.q * 300;
+    const at::Tensor of_bytes = paged_attention(bytes.q, bytes.kv, bytes.batch, bytes.scale);
+    EXPECT_LT(largest_difference(of_bytes,
+                                 paged_attention_reference(queries_taken(bytes), bytes.kv, bytes.batch, bytes.scale)),
+              3e-2);
+  }
   Case tiles = make_case({4, 2, 32, 16, at::kBFloat16}, {700}, {100}, 9);
   tiles.q = tiles.q * 300;
   EXPECT_TRUE(paged_attention(tiles.q, tiles.kv, tiles.batch, tiles.scale, nullptr, NumericMode::kFast)
@@ -276,12 +295,20 @@ TEST(PagedAttention, ExtremeScoresStayFinite) {
 
 // Even where slots are multiplied two at a time.
 TEST(PagedAttention, ARowSeesNothingOfLaterValues) {
-  for (int64_t group : {1, 3, 7}) {
-    Case c = make_case({1, group, 64, 64, at::kBFloat16}, {40}, {4}, 12);
-    c.kv.v[c.pages(0)[0]][0][39].fill_(NAN);
-    const at::Tensor out = paged_attention(c.q, c.kv, c.batch, c.scale);
-    EXPECT_TRUE(out.narrow(0, 0, 3).isfinite().all().item<bool>()) << "group " << group;
-    EXPECT_TRUE(out[3].isnan().all().item<bool>()) << "group " << group;
+  for (at::ScalarType dtype : {at::kBFloat16, at::kChar}) {
+    for (int64_t group : {1, 2, 3, 7}) {
+      SCOPED_TRACE(testing::Message() << dtype << " group " << group);
+      Case c = make_case({1, group, 64, 64, dtype}, {40}, {4}, 12);
+      const at::Tensor page = c.kv.v[c.pages(0)[0]][0];
+      if (dtype == at::kChar) {
+        page.view({-1}).narrow(0, 64 * 64 + 39 * kKvScaleBytes, kKvScaleBytes).fill_(-1);  // a scale of NaN
+      } else {
+        page[39].fill_(NAN);
+      }
+      const at::Tensor out = paged_attention(c.q, c.kv, c.batch, c.scale);
+      EXPECT_TRUE(out.narrow(0, 0, 3).isfinite().all().item<bool>());
+      EXPECT_TRUE(out[3].isnan().all().item<bool>());
+    }
   }
 }
 

@@ -22,8 +22,9 @@ HWY_INLINE int64_t QueryFloats(int64_t head_dim) {
 // All pointers into the caller's scratch.
 struct Workspace {
   int64_t queries, padded;
-  float* scores;   // [queries, kBlock]; then the softmax weights
-  float* sums;     // [queries, padded]: of this block
+  float* scores;  // [queries, kBlock]; then the softmax weights
+  float* sums;    // [queries, padded], rows sums_stride apart: of this block
+  int64_t sums_stride;
   float* highest;  // [queries]: of this block
   float* total;    // [queries]
   float* widened;  // [kValueSlots, padded]
@@ -37,6 +38,7 @@ struct Workspace {
       : queries(query_count), padded(Padded(head_dim)) {
     scores = scratch;
     sums = scores + queries * kBlock;
+    sums_stride = padded;
     widened = sums + queries * padded;
     highest = widened + kValueSlots * padded;
     total = highest + PerQuery(queries);
@@ -130,25 +132,26 @@ HWY_INLINE void Int8Scores(const AttentionTask& task, const BlockRows& rows, con
   scores.scales = rows.k_scales();
   scores.ahead = rows.ahead;
   scores.scores = w.scores;
-  scores.stride = kBlock;
   task.int8->scores(scores);
 }
 
+// Softmax and values.
 HWY_INLINE void Int8Values(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
   int64_t seen[kTileQueries];
   Int8ValueTask values;
   values.head_dim = task.v->head_dim;
-  values.stride = kBlock;
   values.rows = rows.v();
   values.scales = rows.v_scales();
   values.ahead = rows.ahead;
   values.seen = seen;
-  values.sums_stride = w.padded;
+  values.sums_stride = w.sums_stride;
   for (int64_t from = 0; from < w.queries; from += kTileQueries) {  // more than a tile's: of one row
     values.query_count = HWY_MIN(kTileQueries, w.queries - from);
     for (int64_t i = 0; i < values.query_count; ++i) seen[i] = SlotsSeen(task, block, from + i);
-    values.weights = w.scores + from * kBlock;
-    values.sums = w.sums + from * w.padded;
+    values.scores = w.scores + from * kBlock;
+    values.highest = w.highest + from;
+    values.total = w.total + from;
+    values.sums = w.sums + from * w.sums_stride;
     task.int8->values(values);
     values.ahead = 0;
   }
@@ -158,16 +161,15 @@ HWY_INLINE void PairValues(const AttentionTask& task, int64_t block, const Block
   int64_t seen[kTileQueries];
   ValueTask values;
   values.head_dim = task.v->head_dim;
-  static_assert(kBlock == kWeightStride);
   values.rows = rows.v();
   values.ahead = rows.ahead;
   values.seen = seen;
-  values.sums_stride = w.padded;
+  values.sums_stride = w.sums_stride;
   for (int64_t from = 0; from < w.queries; from += kTileQueries) {  // more than a tile's: of one row
     values.query_count = HWY_MIN(kTileQueries, w.queries - from);
     for (int64_t i = 0; i < values.query_count; ++i) seen[i] = SlotsSeen(task, block, from + i);
     values.weights = w.scores + from * kBlock;
-    values.sums = w.sums + from * w.padded;
+    values.sums = w.sums + from * w.sums_stride;
     task.values->sum(values);
     values.ahead = 0;
   }
@@ -226,13 +228,14 @@ HWY_INLINE void ValuesOfGroup(const AttentionTask& task, int64_t block, int64_t 
                               int64_t slot, int64_t count, int64_t fetch, const Workspace& w) {
   if (SlotsSeen(task, block, query + kQueries - 1) <= slot) return;
   const int64_t common = HWY_MAX(int64_t{0}, HWY_MIN(count, SlotsSeen(task, block, query) - slot));
-  float* sums = w.sums + query * w.padded;
+  float* sums = w.sums + query * w.sums_stride;
   const float* weights = w.scores + query * kBlock + slot;
-  ValueRows<Row, kQueries>(weights, rows, common, fetch, w.padded, sums);
+  ValueRows<Row, kQueries>(weights, rows, common, fetch, w.padded, sums, w.sums_stride);
   if (common == count) return;
   for (int q = 0; q < kQueries; ++q) {
     const int64_t own = HWY_MIN(count, SlotsSeen(task, block, query + q) - slot);
-    ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, 0, w.padded, sums + q * w.padded);
+    ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, 0, w.padded, sums + q * w.sums_stride,
+                      w.sums_stride);
   }
 }
 
@@ -250,9 +253,10 @@ HWY_INLINE void ValuesOf(const AttentionTask& task, int64_t block, const std::by
 }
 
 HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
-  if (UsesInt8(task)) return Int8Values(task, block, rows, w);
   const FloatTag d;
-  for (int64_t i = 0; i < w.queries * w.padded; i += kLanes) hn::Store(hn::Zero(d), d, w.sums + i);
+  for (int64_t i = 0; i < w.queries; ++i) {
+    for (int64_t e = 0; e < w.padded; e += kLanes) hn::Store(hn::Zero(d), d, w.sums + i * w.sums_stride + e);
+  }
   if (UsesPairValues(task)) return PairValues(task, block, rows, w);
   const bool widen = w.queries >= kWidenQueries || task.v->int8 || task.v->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kValueSlots) {
@@ -411,30 +415,37 @@ HWY_NOINLINE void Finish(const AttentionTask& task, const Workspace& w) {
   }
 }
 
-HWY_INLINE void AttendBlock(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
+HWY_INLINE void AttendBlock(const AttentionTask& task, int64_t block, const BlockRows& rows, Workspace w) {
+  if (task.partials != nullptr) {
+    w.sums_stride = PartialFloats(task.k->head_dim);
+    w.sums = task.partials + block * w.queries * w.sums_stride + kPartialHead;
+  }
   BlockScores(task, block, rows, w);
   if (task.logits != nullptr) {
     for (int64_t i = 0; i < w.queries; ++i) {
       std::memcpy(task.logits + i * task.slots() + block * kBlock, w.scores + i * kBlock, rows.slots * sizeof(float));
     }
   }
-  const auto soften = UsesInt8(task) ? task.int8->soften : UsesPairValues(task) ? task.values->soften : BlockSoftmax;
-  for (int64_t i = 0; i < w.queries; ++i) {
-    const int64_t seen = SlotsSeen(task, block, i);
-    if (seen > 0) soften(w.scores + i * kBlock, seen, w.highest + i, w.total + i);
+  if (UsesInt8(task)) {
+    Int8Values(task, block, rows, w);
+  } else {
+    const auto soften = UsesPairValues(task) ? task.values->soften : BlockSoftmax;
+    for (int64_t i = 0; i < w.queries; ++i) {
+      const int64_t seen = SlotsSeen(task, block, i);
+      if (seen > 0) soften(w.scores + i * kBlock, seen, w.highest + i, w.total + i);
+    }
+    BlockValues(task, block, rows, w);
   }
-  BlockValues(task, block, rows, w);
   for (int64_t i = 0; i < w.queries; ++i) {
     if (SlotsSeen(task, block, i) == 0) continue;
+    float* sums = w.sums + i * w.sums_stride;
     if (task.partials == nullptr) {
-      MergeBlock(w.sums + i * w.padded, w.highest[i], w.total[i], w.padded, w.running_sums + i * w.padded,
-                 w.running_highest + i, w.running_total + i);
-      continue;
+      MergeBlock(sums, w.highest[i], w.total[i], w.padded, w.running_sums + i * w.padded, w.running_highest + i,
+                 w.running_total + i);
+    } else {
+      sums[-kPartialHead] = w.highest[i];
+      sums[1 - kPartialHead] = w.total[i];
     }
-    float* partial = task.partials + (block * w.queries + i) * PartialFloats(task.k->head_dim);
-    partial[0] = w.highest[i];
-    partial[1] = w.total[i];
-    std::memcpy(partial + kPartialHead, w.sums + i * w.padded, w.padded * sizeof(float));
   }
 }
 

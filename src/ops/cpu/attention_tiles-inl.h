@@ -184,12 +184,12 @@ HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte*
 // sums[q][chunk0 .. chunk0 + kChunks) += weights[q][slot] * row[slot], slot after slot.
 template <class Row, int kQueries, int kChunks>
 HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
-                          int64_t chunk0, int64_t padded, float* sums) {
+                          int64_t chunk0, float* sums, int64_t sums_stride) {
   const FloatTag d;
   Vec acc[kQueries][2 * kChunks];
   for (int q = 0; q < kQueries; ++q) {
     for (int i = 0; i < 2 * kChunks; ++i) {
-      acc[q][i] = hn::Load(d, sums + q * padded + chunk0 * kChunk + i * kLanes);
+      acc[q][i] = hn::Load(d, sums + q * sums_stride + chunk0 * kChunk + i * kLanes);
     }
   }
   for (int64_t slot = 0; slot < slots; ++slot) {
@@ -205,22 +205,22 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
   }
   for (int q = 0; q < kQueries; ++q) {
     for (int i = 0; i < 2 * kChunks; ++i) {
-      hn::Store(acc[q][i], d, sums + q * padded + chunk0 * kChunk + i * kLanes);
+      hn::Store(acc[q][i], d, sums + q * sums_stride + chunk0 * kChunk + i * kLanes);
     }
   }
 }
 
 template <class Row, int kQueries>
 HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
-                          int64_t padded, float* sums) {
+                          int64_t padded, float* sums, int64_t sums_stride) {
   if (slots <= 0) return;
   constexpr int kWide = kQueries == 4 ? 2 : 4;  // 16 accumulators for 4 and 2 queries
   int64_t chunk = 0;
   for (; (chunk + kWide) * kChunk <= padded; chunk += kWide) {
-    ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, padded, sums);
+    ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, sums, sums_stride);
   }
   for (; chunk * kChunk < padded; ++chunk)
-    ValueTile<Row, kQueries, 1>(weights, rows, slots, fetch, chunk, padded, sums);
+    ValueTile<Row, kQueries, 1>(weights, rows, slots, fetch, chunk, sums, sums_stride);
 }
 
 }  // namespace throughline::ops::cpu::HWY_NAMESPACE

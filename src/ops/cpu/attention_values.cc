@@ -42,7 +42,7 @@ TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t 
       sums[q][v + 1] = _mm512_unpackhi_ps(even, odd);
     }
   }
-  const float* weights = task.weights + query * kWeightStride;
+  const float* weights = task.weights + query * kAttentionBlockSlots;
   for (; slot < end; slot += 2) {
     const std::byte* first = task.rows[slot] + 2 * e;
     const std::byte* second = slot + 1 < end ? task.rows[slot + 1] + 2 * e : none;
@@ -54,7 +54,7 @@ TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t 
     }
     for (int v = 0; v < kVectors; ++v) fetcher->next();
     for (int q = 0; q < kQueries; ++q) {
-      const auto weight = (__m512bh)_mm512_set1_ps(weights[q * kWeightStride + slot / 2]);
+      const auto weight = (__m512bh)_mm512_set1_ps(weights[q * kAttentionBlockSlots + slot / 2]);
       for (int v = 0; v < kVectors; ++v) sums[q][v] = _mm512_dpbf16_ps(sums[q][v], weight, pairs[v]);
     }
   }

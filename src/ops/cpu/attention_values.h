@@ -9,14 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace throughline::ops::cpu {
+#include "ops/attention_block.h"
 
-constexpr int64_t kWeightStride = 256;  // floats: a block of slots
+namespace throughline::ops::cpu {
 
 struct ValueTask {
   int64_t query_count = 0;
   int64_t head_dim = 0;                    // a multiple of 32
-  const float* weights = nullptr;          // of query 0, as soften() left them; the next query's kWeightStride further
+  const float* weights = nullptr;          // of query 0, as soften() left them; the next's kAttentionBlockSlots further
   const int64_t* seen = nullptr;           // slots whose weights count, a query; ascending
   const std::byte* const* rows = nullptr;  // values
   int64_t ahead = 0;                       // rows to fetch into L2 while rows are read: rows[ahead ...]

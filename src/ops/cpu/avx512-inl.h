@@ -56,17 +56,16 @@ TL_AVX512_INLINE __m512 sums_of_lanes(const __m512* a) {
   return Number::sum(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
 }
 
-// 2^x by a polynomial on [-1/2, 1/2] (largest relative error 2e-7), for x <= 0.
+// 2^x for x <= 0, by a polynomial on [0, 1] (largest relative error 1.5e-7); 0 for minus infinity.
 TL_AVX512_INLINE __m512 exp2_of(__m512 x) {
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(x, whole);
-  __m512 y = _mm512_set1_ps(1.3333558e-3F);
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.6181291e-3F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.5504109e-2F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.4022651e-1F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.9314718e-1F));
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);  // what is over its floor
+  __m512 y = _mm512_set1_ps(1.86713005e-3F);
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.01703071e-3F));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.57999127e-2F));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.40164444e-1F));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.93151295e-1F));
   y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0F));
-  return _mm512_scalef_ps(y, whole);
+  return _mm512_scalef_ps(y, x);  // by 2 to the floor
 }
 
 // Softmax weights of scores, relative to the highest of them.
@@ -74,36 +73,41 @@ struct Softmax {
   static constexpr float kNoScore = -3.0e38F, kLog2E = 1.44269504089F;
   int64_t slots;
   float highest;
-  __m512 shift;
 
   TL_AVX512_INLINE Softmax(const float* scores, int64_t count) : slots(count) {
     const __m512 none = _mm512_set1_ps(kNoScore);
     __m512 top = none;
     int64_t i = 0;
     for (; i + 16 <= slots; i += 16) top = _mm512_max_ps(top, _mm512_load_ps(scores + i));
-    top = _mm512_max_ps(top, _mm512_mask_load_ps(none, first(slots - i), scores + i));
+    top = _mm512_max_ps(top, _mm512_mask_load_ps(none, first_of(slots - i), scores + i));
     highest = _mm512_reduce_max_ps(top);
-    shift = _mm512_set1_ps(highest * kLog2E);
   }
   // Of scores i to i + 15; nothing for those from `slots` on.
   TL_AVX512_INLINE __m512 weights(const float* scores, int64_t i) const {
-    const __m512 lowest = _mm512_set1_ps(-150);  // 2 to the power of it is nothing; to that of minus infinity were NaN
-    const __m512 power = _mm512_fmsub_ps(_mm512_load_ps(scores + i), _mm512_set1_ps(kLog2E), shift);
-    const __m512 all = exp2_of(_mm512_max_ps(lowest, power));
-    return i + 16 <= slots ? all : _mm512_maskz_mov_ps(first(slots - i), all);
+    const __m512 below = _mm512_sub_ps(_mm512_load_ps(scores + i), _mm512_set1_ps(highest));
+    const __m512 all = exp2_of(_mm512_mul_ps(below, _mm512_set1_ps(kLog2E)));
+    return i + 16 <= slots ? all : _mm512_maskz_mov_ps(first_of(slots - i), all);
   }
-  TL_AVX512_INLINE static __mmask16 first(int64_t lanes) { return static_cast<__mmask16>((1U << lanes) - 1); }
+  TL_AVX512_INLINE static __mmask16 first_of(int64_t lanes) {
+    return lanes >= 16 ? 0xffff : static_cast<__mmask16>((1U << lanes) - 1);
+  }
 };
 
 constexpr int64_t kLine = 64;
 
-// Fetches `left` lines of rows into L2 in the order of memory, whatever the order in which they are
-// read. One by one: many at once would fill the core's miss buffers, and memory would rest during the arithmetic.
+// Fetches `left` lines of rows into L2 in the order of memory, whatever the order in which they are read. One by one:
+// many at once would fill the core's miss buffers, and memory would rest during the arithmetic.
 struct LineFetcher {
+  static constexpr int64_t kWhole = 64;
   const std::byte* const* rows;
   int64_t left, row_bytes, at = 0;
+  int64_t pace = kWhole, due = 0;  // lines a call, in parts of kWhole
+  // Lets `calls` more calls fetch what is left, evenly.
+  TL_AVX512_INLINE void spread(int64_t calls) { pace = calls > 0 ? (left * kWhole + calls - 1) / calls : 0; }
   TL_AVX512_INLINE void next() {
-    if (left == 0) return;
+    due += pace;
+    if (due < kWhole || left == 0) return;
+    due -= kWhole;
     --left;
     _mm_prefetch(reinterpret_cast<const char*>(*rows + at), _MM_HINT_T1);
     at += kLine;

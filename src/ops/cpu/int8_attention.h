@@ -1,18 +1,20 @@
 // Decode attention straight from int8 K and V by the AVX-512 VNNI instruction, where the machine has it. Internal to
 // ops/cpu; attention_kernels-inl.h calls it block by block, and widens rows to fp32 itself where this is null.
 //
-// Queries, and softmax weights times the scales of V, are rounded to 16 bits (relative to the largest of the query or
-// of 128 slots) and multiplied as two bytes: sums of products are whole numbers and exact, so they do not depend on how
-// queries are grouped. head_dim is a multiple of 64 up to 256. No torch here.
+// Queries are rounded to 8 bits relative to their largest number, as keys are, and softmax weights times the scales of
+// V to 16 bits relative to the largest of a block, multiplied as two bytes: sums of products are whole numbers and
+// exact, so they do not depend on how queries are grouped. head_dim is a multiple of 64 up to 256. No torch here.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/attention_block.h"
+
 namespace throughline::ops::cpu {
 
 constexpr int64_t kInt8HeadDimStep = 64, kInt8MostHeadDim = 256;
-constexpr int64_t kInt8QueryBytes = 2 * kInt8MostHeadDim + 64;  // whole lines; the same for every head_dim
+constexpr int64_t kInt8QueryBytes = kInt8MostHeadDim + 64;  // whole lines; the same for every head_dim
 
 struct Int8ScoreTask {
   const std::byte* queries = nullptr;  // as load_query() leaves them, kInt8QueryBytes apart
@@ -22,20 +24,21 @@ struct Int8ScoreTask {
   const std::byte* const* rows = nullptr;  // keys
   const float* scales = nullptr;           // of these
   int64_t ahead = 0;                       // rows to fetch into L2 meanwhile: rows[ahead ...]
-  float* scores = nullptr;                 // of query 0; the next query's `stride` further
-  int64_t stride = 0;
+  float* scores = nullptr;                 // of query 0; the next query's kAttentionBlockSlots further
 };
 
 struct Int8ValueTask {
   int64_t query_count = 0;
   int64_t head_dim = 0;
-  const float* weights = nullptr;  // of query 0; the next query's `stride` further
-  int64_t stride = 0;
-  const int64_t* seen = nullptr;           // slots whose weights count, a query; never fewer than the one's before
+  float* scores = nullptr;                 // of query 0; the next query's kAttentionBlockSlots further; overwritten
+  const int64_t* seen = nullptr;           // slots that count, a query; never fewer than the one's before
   const std::byte* const* rows = nullptr;  // values; readable up to the largest `seen` rounded up to 16
   const float* scales = nullptr;           // of these
   int64_t ahead = 0;                       // as above; 0: none
-  float* sums = nullptr;  // [query_count, head_dim], written where anything is seen; rows `sums_stride` apart
+  float* highest = nullptr;                // out, a query: of the scores that count
+  float* total = nullptr;                  // out, a query: of the softmax weights relative to it
+  // Out, [query_count, head_dim], where anything is seen: of the values times weights; rows `sums_stride` apart.
+  float* sums = nullptr;
   int64_t sums_stride = 0;
 };
 
@@ -43,8 +46,6 @@ struct Int8Attention {
   // One query, times `scale`, into kInt8QueryBytes.
   void (*load_query)(const std::byte* query, bool bf16, int64_t head_dim, float scale, std::byte* out);
   void (*scores)(const Int8ScoreTask& task);
-  // Scores of one query to softmax weights relative to the highest, and their sum.
-  void (*soften)(float* scores, int64_t slots, float* highest, float* total);
   void (*values)(const Int8ValueTask& task);
 };
 

@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "ops/cpu/avx512-inl.h"
 #include "ops/cpu/cpu_limit.h"
@@ -14,7 +15,7 @@ namespace throughline::ops::cpu {
 namespace {
 
 constexpr int64_t kSlots = 16, kLanes = 16;
-constexpr float kQueryLimit = 127 * 256;  // so that both bytes are signed
+constexpr float kQueryLimit = 127;
 constexpr float kWeightLimit = 65535;
 
 TL_INLINE __m512i four_bytes(const void* from) {
@@ -29,9 +30,9 @@ TL_INLINE __m512 load_query_part(const std::byte* from, bool bf16, int64_t i) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
-// How a query lies: high bytes, low bytes from kLowBytes on, and from kEnd on the scale, and 128 times the sum of the
-// numbers: keys are multiplied with 128 added to them, as the instruction wants one side unsigned.
-constexpr int64_t kLowBytes = kInt8MostHeadDim, kEnd = 2 * kInt8MostHeadDim;
+// Behind a query's numbers, from kEnd on: its scale, and 128 times the sum of the numbers: keys are multiplied with 128
+// added to them, as the instruction wants one side unsigned.
+constexpr int64_t kEnd = kInt8MostHeadDim;
 struct QueryEnd {
   float scale;
   int32_t offset;
@@ -50,10 +51,7 @@ TL_TARGET void load_query(const std::byte* query, bool bf16, int64_t head_dim, f
   __m512i sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < head_dim; i += kLanes) {
     const __m512i number = _mm512_cvtps_epi32(_mm512_mul_ps(load_query_part(query, bf16, i), factor));
-    const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(number, _mm512_set1_epi32(128)), 8);
-    const __m512i low = _mm512_sub_epi32(number, _mm512_slli_epi32(high, 8));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtepi32_epi8(high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + kLowBytes + i), _mm512_cvtepi32_epi8(low));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtepi32_epi8(number));
     sum = _mm512_add_epi32(sum, number);
   }
   const QueryEnd end{most / kQueryLimit * scale + _mm512_reduce_add_ps(bad), 128 * _mm512_reduce_add_epi32(sum)};
@@ -109,33 +107,33 @@ TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot,
   const std::byte* const* rows = task.rows + slot;
   avx512::LineFetcher fetcher{rows + task.ahead, query == 0 ? kSlots * task.head_dim / avx512::kLine : 0,
                               task.head_dim};
-  __m512i high[kQueries], low[kQueries];
+  constexpr int kParts = kQueries < 5 ? 2 : 1;  // so many sums that each is ready when its turn comes again
+  __m512i sums[kQueries][kParts];
   TL_UNROLL
-  for (int q = 0; q < kQueries; ++q) high[q] = low[q] = _mm512_setzero_si512();
-  int64_t word = 0;
+  for (int q = 0; q < kQueries; ++q) {
+    sums[q][kParts - 1] = _mm512_setzero_si512();
+    sums[q][0] = _mm512_set1_epi32(-query_end(task, query + q).offset);
+  }
   for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
     for (int64_t step = 0; step < KeyWords::kSteps; ++step) {
       if (next != nullptr) next->step(rows + kSlots, e, step);
-      for (const int64_t end = word + kInt8HeadDimStep / 4 / KeyWords::kSteps; word < end; ++word, queries += 4) {
+      constexpr int64_t kWords = kInt8HeadDimStep / 4 / KeyWords::kSteps;
+      TL_UNROLL
+      for (int64_t i = 0; i < kWords; ++i, queries += 4) {
         fetcher.next();
-        const __m512i keys = _mm512_load_si512(now.words[word]);
+        const __m512i keys = _mm512_load_si512(now.words[e / 4 + step * kWords + i]);
         TL_UNROLL
-        for (int q = 0; q < kQueries; ++q) {
-          const std::byte* bytes = queries + q * kInt8QueryBytes;
-          add_products(&high[q], keys, four_bytes(bytes));
-          add_products(&low[q], keys, four_bytes(bytes + kLowBytes));
-        }
+        for (int q = 0; q < kQueries; ++q)
+          add_products(&sums[q][i % kParts], keys, four_bytes(queries + q * kInt8QueryBytes));
       }
     }
   }
   const __m512 key_scales = _mm512_loadu_ps(task.scales + slot);
   TL_UNROLL
   for (int q = 0; q < kQueries; ++q) {
-    const QueryEnd end = query_end(task, query + q);
-    const __m512i both = _mm512_add_epi32(_mm512_slli_epi32(high[q], 8), low[q]);
-    const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(both, _mm512_set1_epi32(end.offset)));
-    _mm512_storeu_ps(task.scores + (query + q) * task.stride + slot,
-                     _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(end.scale)), key_scales));
+    const __m512i sum = kParts == 1 ? sums[q][0] : _mm512_add_epi32(sums[q][0], sums[q][kParts - 1]);
+    const __m512 total = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(query_end(task, query + q).scale));
+    _mm512_storeu_ps(task.scores + (query + q) * kAttentionBlockSlots + slot, _mm512_mul_ps(total, key_scales));
   }
 }
 
@@ -149,11 +147,11 @@ TL_TARGET void few_scores(const Int8ScoreTask& task) {
     TL_UNROLL
     for (int first = 0; first < kRows; first += 4) {
       const std::byte* const* rows = task.rows + slot + first;
-      __m512i high[kQueries][4], low[kQueries][4];
+      __m512i products[kQueries][4];
       TL_UNROLL
       for (int q = 0; q < kQueries; ++q) {
         TL_UNROLL
-        for (int r = 0; r < 4; ++r) high[q][r] = low[q][r] = _mm512_setzero_si512();
+        for (int r = 0; r < 4; ++r) products[q][r] = _mm512_setzero_si512();
       }
       for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
         __m512i keys[4];
@@ -164,12 +162,9 @@ TL_TARGET void few_scores(const Int8ScoreTask& task) {
         }
         TL_UNROLL
         for (int q = 0; q < kQueries; ++q) {
-          const std::byte* bytes = task.queries + q * kInt8QueryBytes + e;
-          const __m512i upper = _mm512_loadu_si512(bytes), lower = _mm512_loadu_si512(bytes + kLowBytes);
+          const __m512i numbers = _mm512_loadu_si512(task.queries + q * kInt8QueryBytes + e);
           TL_UNROLL
-          for (int r = 0; r < 4; ++r) add_products(&high[q][r], keys[r], upper);
-          TL_UNROLL
-          for (int r = 0; r < 4; ++r) add_products(&low[q][r], keys[r], lower);
+          for (int r = 0; r < 4; ++r) add_products(&products[q][r], keys[r], numbers);
         }
       }
       TL_UNROLL
@@ -177,8 +172,7 @@ TL_TARGET void few_scores(const Int8ScoreTask& task) {
         TL_UNROLL
         for (int r = 0; r < 4; ++r) {
           const int lane = q * kRows + first + r;
-          const __m512i both = _mm512_add_epi32(_mm512_slli_epi32(high[q][r], 8), low[q][r]);
-          ordered[lane % 4 * 4 + lane / 4] = _mm512_castsi512_ps(both);
+          ordered[lane % 4 * 4 + lane / 4] = _mm512_castsi512_ps(products[q][r]);
         }
       }
     }
@@ -191,7 +185,7 @@ TL_TARGET void few_scores(const Int8ScoreTask& task) {
       const __m512i sum = _mm512_maskz_loadu_epi32(used, sums + q * kRows);
       const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(end.offset)));
       const __m512 scales = _mm512_maskz_loadu_ps(used, task.scales + slot);
-      _mm512_mask_storeu_ps(task.scores + q * task.stride + slot, used,
+      _mm512_mask_storeu_ps(task.scores + q * kAttentionBlockSlots + slot, used,
                             _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(end.scale)), scales));
     }
   }
@@ -219,55 +213,64 @@ TL_TARGET void scores(const Int8ScoreTask& task) {
   }
 }
 
-// ---------------------------------------------------------------- values
+// ---------------------------------------------------------------- softmax
 
-// Whole rows are read and fetched in the order of memory by as many as are fetched ahead.
-constexpr int64_t kTogetherSlots = 128;
+// How a query's weights lie in place of its scores: in four slots' room the four high bytes, then the four low bytes;
+// and in the room of slot kStepAt what one of them is worth.
+constexpr int64_t kStepAt = 2;
 
-// Weights times scales as bytes, by slot.
-struct ByteWeights {
-  alignas(64) uint8_t high[kTogetherSlots], low[kTogetherSlots];
-  float scale;
+// Factors that bring weights times scales of V, up to the block's largest, to 16 bits; and what one is worth then.
+struct WeightFactors {
+  alignas(64) float factors[kAttentionBlockSlots];
+  float step;
+
+  TL_INLINE void fill(const float* scales, int64_t slots) {
+    __m512 largest = _mm512_setzero_ps();
+    for (int64_t i = 0; i < slots; i += kLanes)
+      largest = _mm512_max_ps(largest, _mm512_maskz_loadu_ps(avx512::Softmax::first_of(slots - i), scales + i));
+    const float most = _mm512_reduce_max_ps(largest);
+    const __m512 factor = _mm512_set1_ps(most > 0 ? kWeightLimit / most : 0.0F);
+    for (int64_t i = 0; i < slots; i += kLanes) {
+      const __m512 scale = _mm512_maskz_loadu_ps(avx512::Softmax::first_of(slots - i), scales + i);
+      _mm512_store_ps(factors + i, _mm512_mul_ps(scale, factor));
+    }
+    step = most / kWeightLimit;
+  }
 };
 
-TL_TARGET void soften(float* scores, int64_t slots, float* highest, float* total) {
-  const avx512::Softmax softmax(scores, slots);
+TL_INLINE void soften(float* scores, int64_t seen, int64_t slots, const WeightFactors& by, float* highest, float* total,
+                      avx512::LineFetcher* fetcher) {
+  const __m512i bytes = _mm512_broadcast_i32x4(_mm_set_epi8(-1, -1, -1, -1, -1, -1, -1, -1, 12, 8, 4, 0, 13, 9, 5, 1));
+  const avx512::Softmax softmax(scores, seen);
   __m512 sum = _mm512_setzero_ps();
-  for (int64_t i = 0; i < slots; i += kLanes) {
+  __m512i all = _mm512_setzero_si512();
+  int64_t i = 0;
+  for (; i < seen; i += kLanes) {
     const __m512 weights = softmax.weights(scores, i);
-    _mm512_store_ps(scores + i, weights);
+    const __m512i numbers = _mm512_cvtps_epi32(_mm512_mul_ps(weights, _mm512_load_ps(by.factors + i)));
+    _mm512_store_si512(scores + i, _mm512_shuffle_epi8(numbers, bytes));
     sum = _mm512_add_ps(sum, weights);
+    all = _mm512_or_si512(all, numbers);
+    fetcher->next();
   }
+  for (; i < slots; i += kLanes) _mm512_store_ps(scores + i, _mm512_setzero_ps());
+  const bool bad = _mm512_movepi32_mask(all) != 0;  // a negative number: what is not finite gives it
+  scores[kStepAt] = bad ? std::numeric_limits<float>::quiet_NaN() : by.step;
   *highest = softmax.highest;
   *total = _mm512_reduce_add_ps(sum);
 }
 
-TL_INLINE void round_weights(const float* weights, const float* scales, int64_t seen, int64_t slots, ByteWeights* out) {
-  __m512 products[kTogetherSlots / kLanes], largest = _mm512_setzero_ps(), bad = _mm512_setzero_ps();
-  for (int64_t i = 0; i < slots; i += kLanes) {
-    const int64_t left = std::clamp<int64_t>(seen - i, 0, kLanes);
-    const auto used = static_cast<__mmask16>((1U << left) - 1);
-    const __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(used, weights + i), _mm512_maskz_loadu_ps(used, scales + i));
-    products[i / kLanes] = x;
-    largest = _mm512_max_ps(largest, x);
-    bad = _mm512_fmadd_ps(x, _mm512_setzero_ps(), bad);
-  }
-  const float most = _mm512_reduce_max_ps(largest);
-  const __m512 factor = _mm512_set1_ps(most > 0 ? kWeightLimit / most : 0.0F);
-  for (int64_t i = 0; i < slots; i += kLanes) {
-    const __m512i number = _mm512_cvtps_epi32(_mm512_mul_ps(products[i / kLanes], factor));
-    const __m512i high = _mm512_srli_epi32(number, 8);
-    _mm_store_si128(reinterpret_cast<__m128i*>(out->high + i), _mm512_cvtepi32_epi8(high));
-    _mm_store_si128(reinterpret_cast<__m128i*>(out->low + i), _mm512_cvtepi32_epi8(number));
-  }
-  out->scale = most / kWeightLimit + _mm512_reduce_add_ps(bad);
-}
+// ---------------------------------------------------------------- values
 
-// Adds to 64 elements, of which kVectors of four vectors from `first_vector`, what `rows` give: 16 bytes of weights'
-// slots at a time. Group g of vector i is elements 16 g + 4 i to 16 g + 4 i + 3.
+// Rows are read in stripes of 64 elements, so many at a time.
+constexpr int64_t kTogetherSlots = 128;
+
+// Adds to 64 elements, of which kVectors of four vectors from `first_vector`, what `rows` give, four slots at a time.
+// Group g of vector i is elements 16 g + 4 i to 16 g + 4 i + 3.
 template <int kQueries, int kVectors>
-TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots, const ByteWeights* weights,
-                          int first_vector, avx512::LineFetcher* fetcher, float (*sums)[kInt8MostHeadDim]) {
+TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots, const float* weights,
+                          const float* steps, int first_vector, avx512::LineFetcher* fetcher,
+                          float (*sums)[kInt8MostHeadDim]) {
   constexpr int kSums = kQueries * kVectors;
   __m512i high[kSums], low[kSums];
   TL_UNROLL
@@ -277,7 +280,7 @@ TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots
     TL_UNROLL
     for (int r = 0; r < 4; ++r) values[r] = _mm512_loadu_si512(rows[slot + r] + e);
     TL_UNROLL
-    for (int i = 0; i < kVectors; ++i) fetcher->next();  // in all, each line once
+    for (int i = 0; i < kVectors; ++i) fetcher->next();
     TL_UNROLL
     for (int i = 0; i < kVectors; i += 2) {
       const bool upper = first_vector + i >= 2;
@@ -290,42 +293,39 @@ TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots
     }
     TL_UNROLL
     for (int n = 0; n < kSums; ++n) {
-      const ByteWeights& weight = weights[n / kVectors];
-      add_products(&high[n], four_bytes(weight.high + slot), mixed[n % kVectors]);
-      add_products(&low[n], four_bytes(weight.low + slot), mixed[n % kVectors]);
+      const float* weight = weights + n / kVectors * kAttentionBlockSlots + slot;
+      add_products(&high[n], four_bytes(weight), mixed[n % kVectors]);
+      add_products(&low[n], four_bytes(weight + 1), mixed[n % kVectors]);
     }
   }
   TL_UNROLL
   for (int n = 0; n < kSums; ++n) {
     const __m512 total = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[n], 8), low[n]));
     float* sum = sums[n / kVectors] + e + (first_vector + n % kVectors) * kLanes;
-    const __m512 scale = _mm512_set1_ps(weights[n / kVectors].scale);
+    const __m512 scale = _mm512_set1_ps(steps[n / kVectors]);
     _mm512_store_ps(sum, _mm512_fmadd_ps(total, scale, _mm512_load_ps(sum)));
   }
 }
 
 template <int kQueries>
-TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, int64_t ahead) {
+TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, avx512::LineFetcher* fetcher) {
   alignas(64) float sums[kQueries][kInt8MostHeadDim];
+  float steps[kQueries];
   for (int q = 0; q < kQueries; ++q) {
+    steps[q] = task.scores[(query + q) * kAttentionBlockSlots + kStepAt];
     for (int64_t e = 0; e < task.head_dim; e += kLanes) _mm512_store_ps(sums[q] + e, _mm512_setzero_ps());
   }
   const int64_t most = task.seen[query + kQueries - 1];
   for (int64_t slot = 0; slot < most; slot += kTogetherSlots) {
-    ByteWeights weights[kQueries];
     const int64_t slots = std::min(kTogetherSlots, (most - slot + kLanes - 1) / kLanes * kLanes);
     const std::byte* const* rows = task.rows + slot;
-    for (int q = 0; q < kQueries; ++q) {
-      round_weights(task.weights + (query + q) * task.stride + slot, task.scales + slot, task.seen[query + q] - slot,
-                    slots, weights + q);
-    }
-    avx512::LineFetcher fetcher{rows + ahead, ahead == 0 ? 0 : slots * task.head_dim / avx512::kLine, task.head_dim};
+    const float* weights = task.scores + query * kAttentionBlockSlots + slot;
     for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
       if constexpr (kQueries > 3) {
-        sum_values<kQueries, 2>(rows, e, slots, weights, 0, &fetcher, sums);
-        sum_values<kQueries, 2>(rows, e, slots, weights, 2, &fetcher, sums);
+        sum_values<kQueries, 2>(rows, e, slots, weights, steps, 0, fetcher, sums);
+        sum_values<kQueries, 2>(rows, e, slots, weights, steps, 2, fetcher, sums);
       } else {
-        sum_values<kQueries, 4>(rows, e, slots, weights, 0, &fetcher, sums);
+        sum_values<kQueries, 4>(rows, e, slots, weights, steps, 0, fetcher, sums);
       }
     }
   }
@@ -342,26 +342,33 @@ TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, int64_t ahead
   }
 }
 
-using ValuesOf = void (*)(const Int8ValueTask& task, int64_t query, int64_t ahead);
+using ValuesOf = void (*)(const Int8ValueTask& task, int64_t query, avx512::LineFetcher* fetcher);
 constexpr int64_t kMostSummed = 7;  // their sums fill the registers
 constexpr ValuesOf kValuesOf[kMostSummed] = {values_of<1>, values_of<2>, values_of<3>, values_of<4>,
                                              values_of<5>, values_of<6>, values_of<7>};
 
-void values(const Int8ValueTask& task) {
+TL_TARGET void values(const Int8ValueTask& task) {
+  const int64_t most = task.seen[task.query_count - 1], slots = (most + kLanes - 1) / kLanes * kLanes;
+  const int64_t lines = slots * task.head_dim / avx512::kLine;
+  avx512::LineFetcher fetcher{task.rows + task.ahead, task.ahead != 0 ? lines : 0, task.head_dim};
+  WeightFactors factors;  // of as many slots as the query at hand sees
+  for (int64_t q = 0; q < task.query_count; ++q) {
+    const int64_t seen = task.seen[q];
+    if (q == 0 || seen != task.seen[q - 1]) factors.fill(task.scales, seen);
+    soften(task.scores + q * kAttentionBlockSlots, seen, slots, factors, task.highest + q, task.total + q, &fetcher);
+  }
   const int64_t groups = (task.query_count + kMostSummed - 1) / kMostSummed;
-  int64_t ahead = task.ahead;  // the first fetches
+  fetcher.spread(groups * lines);  // each reads a line's worth between two calls
   for (int64_t i = 0; i < groups; ++i) {
     const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
-    if (task.seen[to - 1] == 0) continue;
-    kValuesOf[to - from - 1](task, from, ahead);
-    ahead = 0;
+    if (task.seen[to - 1] > 0) kValuesOf[to - from - 1](task, from, &fetcher);
   }
 }
 
 }  // namespace
 
 const Int8Attention* int8_attention() {
-  static const Int8Attention all{load_query, scores, soften, values};
+  static const Int8Attention all{load_query, scores, values};
   static const bool supported = has_avx512_vnni();
   return supported ? &all : nullptr;
 }
