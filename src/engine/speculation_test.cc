@@ -186,7 +186,7 @@ TEST(SpeculationProperty, AsWithout) {
   int64_t accepted = 0, rejected = 0, preempted = 0;
   const bool ok = rc::check("random requests with and without drafts", [&] {
     std::vector<Request> requests;
-    const int count = *rc::gen::inRange(3, 8);
+    const int count = *rc::gen::inRange(4, 9);
     for (int i = 0; i < count; ++i) {
       Request request = repetitive_request(vocab, *rc::gen::inRange(0, 50), *rc::gen::inRange(20, 120),
                                            *rc::gen::elementOf(kPolicies), *rc::gen::elementOf(kEnvironments));
@@ -208,7 +208,7 @@ TEST(SpeculationProperty, AsWithout) {
     options.prompt_lookup_min = *rc::gen::inRange(1, 4);
     options.prompt_lookup_max = *rc::gen::inRange(static_cast<int>(options.prompt_lookup_min), 9);
     const auto tight =
-        model.engine({.kv_memory_bytes = model.kv_bytes(*rc::gen::inRange(10, 15) * 16),
+        model.engine({.kv_memory_bytes = model.kv_bytes(*rc::gen::inRange(10, 12) * 16),
                       .park_memory_bytes = *rc::gen::element<int64_t>(0, model.kv_bytes(200), int64_t{1} << 30),
                       .prefill_slice_tokens = *rc::gen::inRange(1, 40),
                       .turn_tokens = *rc::gen::element(20, 1024),
