@@ -9,6 +9,8 @@
 #include <functional>
 #include <limits>
 
+#include "ops/int8_tiles.h"
+
 namespace throughline {
 namespace {
 
@@ -26,6 +28,15 @@ Status check_shape(const KvShape& shape, int64_t pages) {
   }
   if (shape.dtype != at::kFloat && shape.dtype != at::kBFloat16 && shape.dtype != at::kChar) {
     return Error{"KV is stored in fp32, bf16 or int8 only", "KV dtype", "use one of these"};
+  }
+  if (shape.dtype == at::kChar && shape.page_tokens % ops::kInt8PageTokens != 0) {
+    return Error{"pages of " + std::to_string(shape.page_tokens) + " tokens cannot hold int8", "KV dtype",
+                 "use a multiple of " + std::to_string(ops::kInt8PageTokens)};
+  }
+  if (shape.dtype == at::kChar && shape.head_dim % ops::kInt8HeadDim != 0) {
+    return Error{"heads of " + std::to_string(shape.head_dim) + " elements cannot be held in int8, only multiples of " +
+                     std::to_string(ops::kInt8HeadDim),
+                 "KV dtype", "leave --kv-dtype out"};
   }
   const int64_t extents[] = {shape.layers, shape.kv_heads, shape.head_dim, shape.page_tokens, pages};
   int64_t bytes = 2 * 8;  // more than an element of any dtype takes, scales included

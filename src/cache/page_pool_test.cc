@@ -31,6 +31,13 @@ TEST(PagePool, RefusesWhatItCannotHold) {
   shape = small_shape();
   shape.dtype = at::kDouble;
   EXPECT_THAT(PagePool::create(shape, 4).error().line(), testing::HasSubstr("fp32, bf16 or int8"));
+  shape.dtype = at::kChar;
+  shape.page_tokens = 8;
+  EXPECT_THAT(PagePool::create(shape, 4).error().line(), testing::HasSubstr("pages of 8 tokens cannot hold int8"));
+  shape.page_tokens = 32;
+  EXPECT_THAT(PagePool::create(shape, 4).error().line(), testing::HasSubstr("leave --kv-dtype out"));
+  shape.head_dim = 8;
+  EXPECT_TRUE(PagePool::create(shape, 4).ok());
   EXPECT_FALSE(PagePool::create(small_shape(), 0).ok());
   shape = small_shape();
   shape.layers = shape.kv_heads = shape.head_dim = shape.page_tokens = 1 << 20;

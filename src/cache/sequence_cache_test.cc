@@ -46,8 +46,8 @@ bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
 }
 
 // fp32 [kv_heads, cached, head_dim] of K or V, in slot order.
-at::Tensor used_slots(const Subject& s, const at::Tensor& pool) {
-  return ops::gather_slots(pool, s.cache.pages(), at::arange(s.cache.cached_tokens(), at::kLong).unsqueeze(0));
+at::Tensor used_slots(const Subject& s, int64_t layer, ops::KvSide side) {
+  return ops::gather_slots(s.pool->layer(layer), side, s.cache.pages(), at::arange(s.cache.cached_tokens(), at::kLong).unsqueeze(0));
 }
 
 // The used slots of two caches hold the same bits for the same positions in the same slots.
@@ -59,9 +59,8 @@ void expect_same_cache(const Subject& a, const Subject& b) {
     for (int64_t head = 0; head < a.cache.sets_per_layer(); ++head) {
       ASSERT_EQ(a.cache.kept_positions(layer, head), b.cache.kept_positions(layer, head));
     }
-    const ops::PagedKv &x = a.pool->layer(layer), &y = b.pool->layer(layer);
-    ASSERT_TRUE(used_slots(a, x.k).equal(used_slots(b, y.k)));
-    ASSERT_TRUE(used_slots(a, x.v).equal(used_slots(b, y.v)));
+    for (const auto side : {ops::KvSide::kKeys, ops::KvSide::kValues})
+      ASSERT_TRUE(used_slots(a, layer, side).equal(used_slots(b, layer, side)));
   }
 }
 
@@ -88,6 +87,7 @@ TEST(SequenceCache, WhatNeverLosesATokenEqualsFullBitForBit) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kChar}) {
     Shape shape = shapes()[1];
     shape.dtype = dtype;
+    shape.page_tokens = dtype == at::kChar ? 16 : shape.page_tokens;
     for (const std::string spec :
          {"rpc:interval=8,ratio=1,window=3", "rpc:interval=8,ratio=1,window=3,aggregation=group,mode=reference",
           "random:budget=500,interval=4", "recency:budget=500", "snapkv:budget=500", "rkv:budget=500",
@@ -109,8 +109,8 @@ TEST(SequenceCache, WhatNeverLosesATokenEqualsFullBitForBit) {
       ASSERT_EQ(subject.cache.pages().size(), full.cache.pages().size());
       if (spec.find("rotate=cache") == std::string::npos) {
         for (int64_t layer = 0; layer < shape.layers; ++layer) {
-          const at::Tensor& keys = pool->layer(layer).k;
-          ASSERT_TRUE(used_slots(subject, keys).equal(used_slots(full, keys)));
+          const auto keys = ops::KvSide::kKeys;
+          ASSERT_TRUE(used_slots(subject, layer, keys).equal(used_slots(full, layer, keys)));
         }
       }
     }
@@ -208,6 +208,7 @@ TEST(SequenceCache, ParkingGoesOnWhereItStopped) {
       SCOPED_TRACE(spec);
       Shape shape = shapes()[1];
       shape.dtype = dtype;
+      shape.page_tokens = dtype == at::kChar ? 16 : shape.page_tokens;
       auto pool = make_pool(shape);
       auto policy = policy_of(spec);
       std::optional<Subject> a(std::in_place, shape, pool.get(), policy.get());

@@ -72,10 +72,10 @@ ScoreInputs SequenceCache::State::score_inputs(int64_t layer, const RngKey& rand
     }
   }
   if (needs.query_window > 0) {
-    const at::Tensor& cached_keys = pool->layer(layer).k;
-    const auto type = cached_keys.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+    const ops::PagedKv& kv = pool->layer(layer);
+    const auto type = kv.k.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
     if (!keys->defined()) *keys = at::empty({kv_heads(), cached, pool->shape().head_dim}, type);
-    in.keys = ops::gather_slots(cached_keys, pages, slots, *keys);
+    in.keys = ops::gather_slots(kv, ops::KvSide::kKeys, pages, slots, *keys);
     const int64_t first = std::max<int64_t>(1, book.decoded - needs.query_window + 1);
     in.queries = at::empty({book.decoded - first + 1, q_heads, pool->shape().head_dim}, at::kFloat);
     float* row = in.queries.data_ptr<float>();

@@ -125,8 +125,8 @@ at::Tensor StepAttention::State::attend_by_rank(const Member& m, int layer, cons
   const std::vector<int32_t>& order = cache.set_of(layer, 0)->order;
   std::copy(order.begin(), order.end(), slots.data_ptr<int64_t>());  // this step's rows follow in place
   const at::ScalarType dtype = kv.int8() ? q.scalar_type() : kv.k.scalar_type();
-  const auto ordered = [&](const at::Tensor& pool) {  // [length, kv_heads, head_dim]
-    return ops::gather_slots(pool, cache.pages, slots).transpose(0, 1).contiguous().to(dtype);
+  const auto ordered = [&](ops::KvSide side) {  // [length, kv_heads, head_dim]
+    return ops::gather_slots(kv, side, cache.pages, slots).transpose(0, 1).contiguous().to(dtype);
   };
   const auto paged = [&](const at::Tensor& tokens) {  // -> [pages, kv_heads, page_tokens, head_dim]
     at::Tensor out = at::zeros({pages * page_tokens, tokens.size(1), tokens.size(2)}, tokens.options());
@@ -134,8 +134,8 @@ at::Tensor StepAttention::State::attend_by_rank(const Member& m, int layer, cons
     return out.reshape({pages, page_tokens, tokens.size(1), tokens.size(2)}).transpose(1, 2).contiguous();
   };
   ops::PagedKv copy;
-  copy.k = paged(ops::rope(ordered(kv.k), m.key_ranks));
-  copy.v = paged(ordered(kv.v));
+  copy.k = paged(ops::rope(ordered(ops::KvSide::kKeys), m.key_ranks));
+  copy.v = paged(ordered(ops::KvSide::kValues));
   std::vector<int32_t> table(pages);
   std::iota(table.begin(), table.end(), 0);
   const auto batch =

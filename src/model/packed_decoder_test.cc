@@ -31,7 +31,7 @@ struct Sequences {
     const KvShape shape{.layers = c.layers,
                         .kv_heads = c.kv_heads,
                         .head_dim = c.head_dim,
-                        .page_tokens = 4,
+                        .page_tokens = int8 ? 16 : 4,
                         .dtype = int8 ? at::kChar : at::kFloat};
     pool = PagePool::create(shape, sequences * 32).value();
     for (int64_t i = 0; i < sequences; ++i)

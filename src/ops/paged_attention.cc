@@ -28,8 +28,14 @@ bool fits(const at::Tensor& rows, at::ScalarType pool) {
 }
 
 void move_row(const PageLayout& pool, const int32_t* table, int64_t head, int64_t from, int64_t to) {
-  std::memcpy(pool.row(table, head, to), pool.row(table, head, from), pool.row_bytes());
-  if (pool.int8) std::memcpy(pool.scale(table, head, to), pool.scale(table, head, from), kKvScaleBytes);
+  const std::byte* source = pool.row(table, head, from);
+  std::byte* target = pool.row(table, head, to);
+  if (!pool.int8) {
+    std::memcpy(target, source, pool.row_bytes());
+    return;
+  }
+  pool.tile.move(source, from % pool.tile.tokens, target, to % pool.tile.tokens, pool.head_dim);
+  std::memcpy(pool.scale(table, head, to), pool.scale(table, head, from), kKvScaleBytes);
 }
 
 void check_pages(const PageLayout& pool, const std::vector<int32_t>& pages) {
@@ -40,7 +46,10 @@ void check_pages(const PageLayout& pool, const std::vector<int32_t>& pages) {
 class Appender {
  public:
   Appender(const PagedKv& kv, bool bf16)
-      : k_(PageLayout::of(kv.k)), v_(PageLayout::of(kv.v)), kernels_(cpu::attention_kernels()), bf16_(bf16) {}
+      : k_(PageLayout::of(kv, KvSide::kKeys)),
+        v_(PageLayout::of(kv, KvSide::kValues)),
+        kernels_(cpu::attention_kernels()),
+        bf16_(bf16) {}
   int64_t head_bytes() const { return k_.head_dim * (bf16_ ? 2 : 4); }
   int64_t source_bytes() const { return k_.kv_heads * head_bytes(); }  // of a row of k or v
 
@@ -66,7 +75,7 @@ class Appender {
       std::memcpy(row, from, pages.row_bytes());
       return;
     }
-    const float scale = kernels_.quantize_row(from, bf16_, pages.head_dim, row);
+    const float scale = kernels_.quantize_row(from, bf16_, pages.head_dim, pages.tile, slot % pages.tile.tokens, row);
     std::memcpy(pages.scale(table, head, slot), &scale, sizeof(scale));
   }
 
@@ -179,9 +188,9 @@ at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& ls
   return sums;
 }
 
-at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& pages, const at::Tensor& slots,
+at::Tensor gather_slots(const PagedKv& kv, KvSide side, const std::vector<int32_t>& pages, const at::Tensor& slots,
                         const at::Tensor& into) {
-  const PageLayout layout = PageLayout::of(pool);
+  const PageLayout layout = PageLayout::of(kv, side);
   require_cpu(slots, "slots");
   check_pages(layout, pages);
   TL_CHECK(slots.dim() == 2 && slots.scalar_type() == at::kLong && slots.is_contiguous() &&
@@ -199,6 +208,7 @@ at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& page
   auto* bytes = static_cast<std::byte*>(out.data_ptr());
   const int64_t out_row_bytes = head_dim * out.element_size();
   const cpu::AttentionKernels kernels = cpu::attention_kernels();
+  const auto widen = side == KvSide::kKeys ? kernels.widen_key : kernels.widen_value;
   const auto copy = [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t head = i / count, index = i % count;
@@ -210,7 +220,7 @@ at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& page
       }
       auto* target = reinterpret_cast<float*>(bytes + i * out_row_bytes);
       if (layout.int8) {
-        kernels.dequantize_row(row, layout.scale_value(pages.data(), head, slot), head_dim, target);
+        widen(row, slot % layout.tile.tokens, layout.scale_value(pages.data(), head, slot), head_dim, target);
         continue;
       }
       for (int64_t d = 0; d < head_dim; ++d) {
@@ -226,7 +236,7 @@ at::Tensor gather_slots(const at::Tensor& pool, const std::vector<int32_t>& page
 }
 
 void move_slots(const PagedKv& kv, const std::vector<int32_t>& pages, const std::vector<SlotMove>& moves) {
-  const PageLayout k_pages = PageLayout::of(kv.k), v_pages = PageLayout::of(kv.v);
+  const PageLayout k_pages = PageLayout::of(kv, KvSide::kKeys), v_pages = PageLayout::of(kv, KvSide::kValues);
   check_pages(k_pages, pages);
   const int64_t row_bytes = k_pages.row_bytes();
   const int64_t capacity = static_cast<int64_t>(pages.size()) * k_pages.page_tokens;

@@ -2,9 +2,9 @@
 //
 // Pools are [pages, kv_heads, page_tokens, head_dim], K and V apart, fp32 or bf16, contiguous but for any stride over
 // pages; on the CPU (CUDA: issue F). Or int8, with one fp32 scale for each token and head: then the last extent is
-// head_dim + kKvScaleBytes, and a head's part of a page holds the numbers of all its tokens and behind them their
-// scales. A number is its int8 times the scale; rows are rounded as they are appended (largest magnitude / 127). A
-// *slot* is a place in a sequence's cache: slot s of a sequence is token s % page_tokens of page page_table[seq][s /
+// head_dim + kKvScaleBytes, and a head's part of a page holds the numbers of all its tokens, in tiles (ops/int8_tiles.h:
+// page_tokens is a multiple of 16, head_dim of 4), and behind them their scales. A number is its int8 times the scale;
+// rows are rounded as they are appended (largest magnitude / 127). A *slot* is a place in a sequence's cache: slot s of a sequence is token s % page_tokens of page page_table[seq][s /
 // page_tokens]. Slots in use are 0 .. length-1 without holes; their order need not be the order of positions. A batch
 // is a list of sequences; rows of sequence s are rows row_begin[s] .. row_begin[s+1]-1 of q, k, v. `lengths` count the
 // slots in use after this step's rows were appended, so the j-th of a sequence's r rows sits in slot length - r + j and
@@ -29,8 +29,11 @@ namespace throughline::ops {
 
 constexpr int64_t kKvScaleBytes = 4;
 
+enum class KvSide { kKeys, kValues };
+
 struct PagedKv {  // one layer
   at::Tensor k, v;
+  const at::Tensor& pool(KvSide side) const { return side == KvSide::kKeys ? k : v; }
   int64_t kv_heads() const { return k.size(1); }
   int64_t page_tokens() const { return k.size(2); }
   bool int8() const { return k.scalar_type() == at::kChar; }
@@ -98,7 +101,7 @@ at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& ls
 
 // Copies slots of one sequence (pages given in order) into fp32 [kv_heads, n, head_dim]; slots [kv_heads or 1, n]
 // int64. `into`, if given, is filled instead: of that shape, fp32 or, from a bf16 pool, bf16.
-at::Tensor gather_slots(const at::Tensor& pool /* k or v */, const std::vector<int32_t>& pages, const at::Tensor& slots,
+at::Tensor gather_slots(const PagedKv& kv, KvSide side, const std::vector<int32_t>& pages, const at::Tensor& slots,
                         const at::Tensor& into = {});
 
 // Moves token `from` to token `to` for one KV head (head < 0: all heads), K and V. Both in slots of one sequence. Moves

@@ -10,8 +10,9 @@
 namespace throughline::ops {
 namespace {
 
-double element(const PageLayout& pages, const std::byte* row, int64_t index) {
-  if (pages.int8) return static_cast<int8_t>(row[index]);
+double element(const PageLayout& pages, const std::byte* row, int64_t slot, int64_t index) {
+  if (pages.int8)
+    return static_cast<int8_t>(row[pages.tile.offset(slot % pages.tile.tokens, index)] ^ pages.tile.flipped);
   return pages.bf16 ? static_cast<float>(reinterpret_cast<const c10::BFloat16*>(row)[index])
                     : reinterpret_cast<const float*>(row)[index];
 }
@@ -34,7 +35,7 @@ void store(void* data, bool bf16, int64_t index, double value) {
 at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, const PagedBatch& batch, double scale,
                                      AttentionProbe* probe) {
   check_attention(q, kv, batch, probe);
-  const PageLayout k_pages = PageLayout::of(kv.k), v_pages = PageLayout::of(kv.v);
+  const PageLayout k_pages = PageLayout::of(kv, KvSide::kKeys), v_pages = PageLayout::of(kv, KvSide::kValues);
   const int64_t q_heads = q.size(1), head_dim = q.size(2), kv_heads = kv.kv_heads(), group = q_heads / kv_heads;
   const bool q_bf16 = q.scalar_type() == at::kBFloat16;
   at::Tensor out = at::empty_like(q);
@@ -51,7 +52,7 @@ at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, con
         for (int64_t slot = 0; slot < slots; ++slot) {
           const std::byte* k = k_pages.row(table, kv_head, slot);
           for (int64_t d = 0; d < head_dim; ++d) {
-            scores[slot] += element(q.data_ptr(), q_bf16, q_begin + d) * element(k_pages, k, d);
+            scores[slot] += element(q.data_ptr(), q_bf16, q_begin + d) * element(k_pages, k, slot, d);
           }
           scores[slot] *= scale * k_pages.scale_value(table, kv_head, slot);
           highest = std::max(highest, scores[slot]);
@@ -63,7 +64,7 @@ at::Tensor paged_attention_reference(const at::Tensor& q, const PagedKv& kv, con
           const double value_scale = v_pages.scale_value(table, kv_head, slot);
           const std::byte* v = v_pages.row(table, kv_head, slot);
           total += weight;
-          for (int64_t d = 0; d < head_dim; ++d) sums[d] += weight * value_scale * element(v_pages, v, d);
+          for (int64_t d = 0; d < head_dim; ++d) sums[d] += weight * value_scale * element(v_pages, v, slot, d);
         }
         for (int64_t d = 0; d < head_dim; ++d) store(out.data_ptr(), q_bf16, q_begin + d, sums[d] / total);
         if (probe == nullptr) continue;

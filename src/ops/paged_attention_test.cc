@@ -18,6 +18,7 @@
 
 #include "base/rng.h"
 #include "ops/cpu/attention_values.h"
+#include "ops/cpu/cpu_limit.h"
 #include "ops/cpu/int8_attention.h"
 #include "ops/rows.h"
 
@@ -58,8 +59,9 @@ at::Tensor randn(std::vector<int64_t> sizes, uint64_t seed, at::ScalarType dtype
 
 at::ScalarType q_dtype(const Shape& shape) { return shape.dtype == at::kChar ? at::kBFloat16 : shape.dtype; }
 
-// One row as the header says a pool holds it.
-void put_row(const at::Tensor& pool, int64_t page, int64_t head, int64_t in_page, const at::Tensor& row) {
+// One row as the headers say a pool holds it.
+void put_row(const PagedKv& kv, KvSide side, int64_t page, int64_t head, int64_t in_page, const at::Tensor& row) {
+  const at::Tensor& pool = kv.pool(side);
   if (pool.scalar_type() != at::kChar) {
     pool[page][head][in_page].copy_(row);
     return;
@@ -67,14 +69,29 @@ void put_row(const at::Tensor& pool, int64_t page, int64_t head, int64_t in_page
   const int64_t page_tokens = pool.size(2), head_dim = row.size(0);
   const at::Tensor wide = row.to(at::kFloat), part = pool[page][head].view({-1});
   const float scale = wide.abs().max().item<float>() / 127;
-  part.narrow(0, in_page * head_dim, head_dim).copy_(wide.div(scale).round().to(at::kChar));
+  const at::Tensor numbers = wide.div(scale).round().to(at::kChar), all = part.narrow(0, 0, page_tokens * head_dim);
+  if (side == KvSide::kKeys) {
+    all.view({-1, head_dim / 4, 16, 4}).select(0, in_page / 16).select(1, in_page % 16).copy_(
+        numbers.view({-1, 4}).bitwise_xor(-128));
+  } else {
+    all.view({-1, head_dim, 4}).select(0, in_page / 4).select(1, in_page % 4).copy_(numbers);
+  }
   part.narrow(0, page_tokens * head_dim + in_page * kKvScaleBytes, kKvScaleBytes)
       .copy_(at::full({1}, scale, at::kFloat).view(at::kChar));
 }
 
+// The next shape that a pool may have.
+Shape fitting(Shape shape) {
+  if (shape.dtype != at::kChar) return shape;
+  shape.head_dim = (shape.head_dim + 3) / 4 * 4;
+  shape.page_tokens = (shape.page_tokens + 15) / 16 * 16;
+  return shape;
+}
+
 // lengths[s] slots and rows[s] rows; uneven > 0: KV head h has h * uneven slots less.
-Case make_case(const Shape& shape, const std::vector<int32_t>& lengths, const std::vector<int32_t>& rows, uint64_t seed,
-               int32_t uneven = 0) {
+Case make_case(const Shape& wanted, const std::vector<int32_t>& lengths, const std::vector<int32_t>& rows,
+               uint64_t seed, int32_t uneven = 0) {
+  const Shape shape = fitting(wanted);
   Case out;
   out.shape = shape;
   out.scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
@@ -110,8 +127,8 @@ Case make_case(const Shape& shape, const std::vector<int32_t>& lengths, const st
       if (in_page == 0) page = ids[next++];
       for (int64_t h = 0; h < shape.kv_heads; ++h) {
         if (slot >= out.batch.lengths[s * shape.kv_heads + h]) continue;
-        put_row(out.kv.k, page, h, in_page, k[h][slot]);
-        put_row(out.kv.v, page, h, in_page, v[h][slot]);
+        put_row(out.kv, KvSide::kKeys, page, h, in_page, k[h][slot]);
+        put_row(out.kv, KvSide::kValues, page, h, in_page, v[h][slot]);
       }
     }
   }
@@ -141,9 +158,9 @@ AttentionProbe probe_for(const Case& c) {
   return probe;
 }
 
-// The queries as the kernels take them: to the byte where they multiply int8 keys as they are.
+// The queries as the kernels take them: to the byte where VNNI multiplies int8 keys as they are.
 at::Tensor queries_taken(const Case& c) {
-  if (!c.kv.int8() || cpu::int8_attention() == nullptr || c.shape.head_dim % cpu::kInt8HeadDimStep != 0 ||
+  if (!c.kv.int8() || !cpu::has_avx512_vnni() || c.shape.head_dim % cpu::kInt8HeadDimStep != 0 ||
       c.shape.head_dim > cpu::kInt8MostHeadDim) {
     return c.q;
   }
@@ -176,7 +193,7 @@ TEST(PagedAttentionReference, IsSoftmaxOfDenseScores) {
   std::iota(slots.begin(), slots.end(), 0);
   const at::Tensor index = at::empty({1, 37}, at::kLong);
   for (int i = 0; i < 37; ++i) index[0][i] = i;
-  const at::Tensor k = gather_slots(c.kv.k, c.pages(0), index), v = gather_slots(c.kv.v, c.pages(0), index);
+  const at::Tensor k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), index), v = gather_slots(c.kv, KvSide::kValues, c.pages(0), index);
   for (int64_t row = 0; row < 3; ++row) {
     for (int64_t head = 0; head < 4; ++head) {
       const int64_t n = 35 + row;
@@ -207,8 +224,8 @@ TEST(PagedAttention, SomeSequencesAlone) {
     for (const auto& [head_dim, group] : std::vector<std::pair<int64_t, int64_t>>{{32, 2}, {6, 3}, {64, 4}, {96, 4}}) {
       Case whole = make_case({2, group, head_dim, 16, dtype}, {300, 1, 9, 40, 600}, {1, 1, 9, 5, 70}, 5 + head_dim);
       whole.q = whole.q.to(at::kFloat);
-      const int64_t rows = whole.q.size(0), kv_width = 2 * head_dim, q_width = 2 * group * head_dim;
-      const at::Tensor k = randn({rows, 2, head_dim}, 1, at::kFloat), v = randn({rows, 2, head_dim}, 2, at::kFloat);
+      const int64_t rows = whole.q.size(0), width = whole.shape.head_dim, kv_width = 2 * width, q_width = group * kv_width;
+      const at::Tensor k = randn({rows, 2, width}, 1, at::kFloat), v = randn({rows, 2, width}, 2, at::kFloat);
       paged_append(k, v, whole.batch, whole.kv);
       const at::Tensor expected = paged_attention(whole.q, whole.kv, whole.batch, whole.scale);
 
@@ -425,8 +442,8 @@ RC_GTEST_PROP(PagedSlots, AppendThenGatherGivesTheRowsBack, ()) {
     const auto expected = [&](const at::Tensor& x) {
       return x.narrow(0, c.batch.row_begin[s], rows[s]).transpose(0, 1).to(at::kFloat);
     };
-    RC_ASSERT(at::equal(gather_slots(c.kv.k, c.pages(s), slots), expected(k)));
-    RC_ASSERT(at::equal(gather_slots(c.kv.v, c.pages(s), slots), expected(v)));
+    RC_ASSERT(at::equal(gather_slots(c.kv, KvSide::kKeys, c.pages(s), slots), expected(k)));
+    RC_ASSERT(at::equal(gather_slots(c.kv, KvSide::kValues, c.pages(s), slots), expected(v)));
   }
   // Nothing else changed: as many elements differ from before (NaN or not) as rows were written, at most.
   const at::Tensor changed = c.kv.k.ne(before).logical_and(c.kv.k.isnan().logical_and(before.isnan()).logical_not());
@@ -437,15 +454,15 @@ TEST(PagedSlots, RotateAndAppendIsItsPartsToTheBit) {
   const int threads = at::get_num_threads();
   at::set_num_threads(3);
   RopeFrequencies frequencies;
-  for (int i = 0; i < 33; ++i) frequencies.inv_freq.push_back(std::pow(10.0F, -static_cast<float>(i) / 8));
+  for (int i = 0; i < 34; ++i) frequencies.inv_freq.push_back(std::pow(10.0F, -static_cast<float>(i) / 8));
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kChar}) {
     for (const bool normed : {false, true}) {
-      const Case c = make_case({2, 3, 66, 16, dtype}, {70, 1, 40}, {64, 1, 0}, 5);
+      const Case c = make_case({2, 3, 68, 16, dtype}, {70, 1, 40}, {64, 1, 0}, 5);
       const PagedKv expected{c.kv.k.clone(), c.kv.v.clone()};
-      const at::Tensor q = c.q, k = randn({65, 2, 66}, 91, q.scalar_type()),
-                       v = randn({65, 2, 66}, 92, q.scalar_type());
+      const at::Tensor q = c.q, k = randn({65, 2, 68}, 91, q.scalar_type()),
+                       v = randn({65, 2, 68}, 92, q.scalar_type());
       HeadNorms norms{.eps = 1e-6};
-      if (normed) norms.q = randn({66}, 93, q.scalar_type()), norms.k = randn({66}, 94, q.scalar_type());
+      if (normed) norms.q = randn({68}, 93, q.scalar_type()), norms.k = randn({68}, 94, q.scalar_type());
       std::vector<int64_t> positions(65);
       std::iota(positions.begin(), positions.end(), 1000);
       const RopeAngles angles = rope_angles(frequencies, positions, at::kCPU);
@@ -465,15 +482,15 @@ TEST(PagedSlots, RotateAndAppendIsItsPartsToTheBit) {
 
 TEST(PagedSlots, Int8RowsAreRoundedAsTheyAreAppendedAndMoveWithTheirScales) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    for (const int64_t head_dim : {6, 32, 80, 128}) {
-      const Case c = make_case({2, 1, head_dim, 5, at::kChar}, {12}, {9}, 5);
+    for (const int64_t head_dim : {4, 32, 80, 128}) {
+      const Case c = make_case({2, 1, head_dim, 16, at::kChar}, {24}, {9}, 5);
       at::Tensor k = randn({9, 2, head_dim}, 91, dtype), v = randn({9, 2, head_dim}, 92, dtype);
       k[2].zero_();
       v[4][1].fill_(NAN);
       paged_append(k, v, c.batch, c.kv);
       const at::Tensor slots = at::empty({1, 9}, at::kLong);
-      for (int64_t i = 0; i < 9; ++i) slots[0][i] = 3 + i;
-      const at::Tensor got_k = gather_slots(c.kv.k, c.pages(0), slots), got_v = gather_slots(c.kv.v, c.pages(0), slots);
+      for (int64_t i = 0; i < 9; ++i) slots[0][i] = 15 + i;
+      const at::Tensor got_k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), slots), got_v = gather_slots(c.kv, KvSide::kValues, c.pages(0), slots);
       for (int64_t head = 0; head < 2; ++head) {
         for (int64_t i = 0; i < 9; ++i) {
           const at::Tensor want = k[i][head].to(at::kFloat);
@@ -482,11 +499,11 @@ TEST(PagedSlots, Int8RowsAreRoundedAsTheyAreAppendedAndMoveWithTheirScales) {
           EXPECT_EQ(got_v[head][i].isnan().all().item<bool>(), i == 4 && head == 1);
         }
       }
-      move_slots(c.kv, c.pages(0), {{-1, 11, 3}});
-      EXPECT_TRUE(at::equal(gather_slots(c.kv.k, c.pages(0), slots).select(1, 0), got_k.select(1, 8)));
+      move_slots(c.kv, c.pages(0), {{-1, 23, 15}});
+      EXPECT_TRUE(at::equal(gather_slots(c.kv, KvSide::kKeys, c.pages(0), slots).select(1, 0), got_k.select(1, 8)));
     }
   }
-  const Case c = make_case({2, 1, 32, 5, at::kChar}, {12}, {9}, 5);
+  const Case c = make_case({2, 1, 32, 16, at::kChar}, {12}, {9}, 5);
   const at::Tensor bytes = at::zeros({9, 2, 32}, at::kChar);
   EXPECT_THROW(paged_append(bytes, bytes, c.batch, c.kv), InvariantError);
 }
@@ -495,9 +512,9 @@ TEST(PagedSlots, MovesHappenInOrderPerHead) {
   const Case c = make_case({2, 1, 4, 3, at::kBFloat16}, {10}, {1}, 3);
   const at::Tensor all = at::empty({1, 10}, at::kLong);
   for (int i = 0; i < 10; ++i) all[0][i] = i;
-  const at::Tensor k = gather_slots(c.kv.k, c.pages(0), all), v = gather_slots(c.kv.v, c.pages(0), all);
+  const at::Tensor k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), all), v = gather_slots(c.kv, KvSide::kValues, c.pages(0), all);
   move_slots(c.kv, c.pages(0), {{0, 4, 1}, {-1, 9, 4}, {1, 4, 0}, {0, 7, 7}});
-  const at::Tensor k_after = gather_slots(c.kv.k, c.pages(0), all), v_after = gather_slots(c.kv.v, c.pages(0), all);
+  const at::Tensor k_after = gather_slots(c.kv, KvSide::kKeys, c.pages(0), all), v_after = gather_slots(c.kv, KvSide::kValues, c.pages(0), all);
   const std::vector<std::vector<int64_t>> sources = {{0, 4, 2, 3, 9, 5, 6, 7, 8, 9}, {9, 1, 2, 3, 9, 5, 6, 7, 8, 9}};
   for (int64_t head = 0; head < 2; ++head) {
     for (int64_t slot = 0; slot < 10; ++slot) {
@@ -513,7 +530,7 @@ TEST(PagedSlots, GatherTakesSlotsPerHead) {
   const Case c = make_case({2, 1, 4, 3}, {10}, {1}, 4);
   const at::Tensor slots = at::empty({2, 2}, at::kLong);
   slots[0][0] = 3, slots[0][1] = 8, slots[1][0] = 0, slots[1][1] = 5;
-  const at::Tensor k = gather_slots(c.kv.k, c.pages(0), slots);
+  const at::Tensor k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), slots);
   for (int64_t head = 0; head < 2; ++head) {
     for (int64_t i = 0; i < 2; ++i) {
       const int64_t slot = slots[head][i].item<int64_t>();

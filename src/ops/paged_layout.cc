@@ -8,7 +8,8 @@ void require_cpu(const at::Tensor& tensor, const char* name) {
            std::string(name) + " is on " + tensor.device().str() + ": paged attention off the CPU comes with issue F");
 }
 
-PageLayout PageLayout::of(const at::Tensor& pool) {
+PageLayout PageLayout::of(const PagedKv& kv, KvSide side) {
+  const at::Tensor& pool = kv.pool(side);
   require_cpu(pool, "a page pool");
   TL_CHECK(pool.dim() == 4, "a pool is [pages, kv_heads, page_tokens, head_dim]");
   const bool int8 = pool.scalar_type() == at::kChar;
@@ -22,6 +23,11 @@ PageLayout PageLayout::of(const at::Tensor& pool) {
   TL_CHECK(out.head_dim > 0, "a pool without elements");
   out.bf16 = pool.scalar_type() == at::kBFloat16;
   out.int8 = int8;
+  if (int8) {
+    out.tile = side == KvSide::kKeys ? kInt8Keys : kInt8Values;
+    TL_CHECK(out.page_tokens % kInt8PageTokens == 0 && out.head_dim % kInt8HeadDim == 0,
+             "an int8 page has a multiple of 16 tokens, a head of 4 elements");
+  }
   out.element_bytes = pool.element_size();
   out.page_stride_bytes = pool.stride(0) * out.element_bytes;
   TL_CHECK(extent == 1 || pool.stride(3) == 1, "a page is contiguous");

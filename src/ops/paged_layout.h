@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "ops/int8_tiles.h"
 #include "ops/paged_attention.h"
 
 namespace throughline::ops {
@@ -20,17 +21,20 @@ struct PageLayout {
   int64_t pages = 0, kv_heads = 0, page_tokens = 0, head_dim = 0;
   int64_t element_bytes = 0, page_stride_bytes = 0;
   bool bf16 = false, int8 = false;
+  Int8Tile tile{.tokens = 1, .together = 1, .flipped = {}};  // of int8; else of one token
 
   // Throws InvariantError if the tensor is not a pool.
-  static PageLayout of(const at::Tensor& pool);
+  static PageLayout of(const PagedKv& kv, KvSide side);
 
   int64_t row_bytes() const { return head_dim * element_bytes; }  // without an int8 row's scale
   int64_t head_bytes() const { return page_tokens * (row_bytes() + (int8 ? kKvScaleBytes : 0)); }
   std::byte* head_page(int32_t page, int64_t head) const {
     return base + page * page_stride_bytes + head * head_bytes();
   }
+  // A slot's row; of int8 the tile in which it is token slot % tile.tokens.
   std::byte* row(const int32_t* page_table, int64_t head, int64_t slot) const {
-    return head_page(page_table[slot / page_tokens], head) + slot % page_tokens * row_bytes();
+    const int64_t in_page = slot % page_tokens;
+    return head_page(page_table[slot / page_tokens], head) + (in_page - in_page % tile.tokens) * row_bytes();
   }
   // Where an int8 row's scale lies; those of a page's tokens one behind the other. Aligned as the page's size allows.
   std::byte* scale(const int32_t* page_table, int64_t head, int64_t slot) const {

@@ -87,7 +87,7 @@ HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::by
   int64_t i = 0;
   // Rows see the more the later they are: queries before i may see nothing of these slots.
   while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
-  for (; i + 4 <= w.queries; i += 4, fetch = 0) {
+  for (; kMostScored == 4 && i + 4 <= w.queries; i += 4, fetch = 0) {
     ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
   }
   for (; i + 2 <= w.queries; i += 2, fetch = 0) {
@@ -118,7 +118,7 @@ HWY_INLINE void PairScores(const AttentionTask& task, int64_t block, const Block
 
 // Whether int8 K and V are multiplied as they are (ops/cpu/int8_attention.h): likewise decided.
 HWY_INLINE bool UsesInt8(const AttentionTask& task) {
-  return kLanes == 16 && task.int8 != nullptr && task.k->int8 && task.k->head_dim % kInt8HeadDimStep == 0 &&
+  return task.int8 != nullptr && task.k->int8 && task.k->head_dim % kInt8HeadDimStep == 0 &&
          task.k->head_dim <= kInt8MostHeadDim;
 }
 
@@ -185,7 +185,7 @@ HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const Bl
       for (int64_t i = 0; i < kScoreSlots; ++i) {
         float* wide = w.widened + i * w.padded;
         FetchAhead(rows.k()[slot + i + rows.ahead], task.k->row_bytes());
-        Widen(*task.k, rows.k()[slot + i], rows.k_scales()[slot + i], wide);
+        Widen(*task.k, rows.k() + slot, i, rows.k_scales()[slot + i], wide);
         wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
       }
     }
@@ -265,7 +265,7 @@ HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const Bl
     const std::byte* wide_rows[kValueSlots];
     for (int64_t i = 0; widen && i < count; ++i) {
       FetchAhead(narrow[i + rows.ahead], task.v->row_bytes());
-      Widen(*task.v, narrow[i], rows.v_scales()[slot + i], w.widened + i * w.padded);
+      Widen(*task.v, narrow, i, rows.v_scales()[slot + i], w.widened + i * w.padded);
       wide_rows[i] = reinterpret_cast<const std::byte*>(w.widened + i * w.padded);
     }
     if (widen) {
@@ -532,7 +532,8 @@ HWY_INLINE Vec LoadSome(const std::byte* from, bool bf16, int64_t i, int64_t cou
   return throughline::ops::HWY_NAMESPACE::load_floats(reinterpret_cast<const float*>(from) + i, count);
 }
 
-float QuantizeRow(const std::byte* from, bool bf16, int64_t head_dim, std::byte* to) {
+float QuantizeRow(const std::byte* from, bool bf16, int64_t head_dim, const Int8Tile& tile, int64_t token,
+                  std::byte* to) {
   const FloatTag d;
   const hn::Rebind<int8_t, FloatTag> d8;
   Vec largest = hn::Zero(d), bad = hn::Zero(d);
@@ -549,26 +550,21 @@ float QuantizeRow(const std::byte* from, bool bf16, int64_t head_dim, std::byte*
     const auto number = hn::DemoteTo(d8, hn::NearestInt(hn::Max(hn::Neg(limit), hn::Min(limit, x))));
     HWY_ALIGN int8_t out[kLanes];
     hn::StoreU(number, d8, out);
-    std::memcpy(to + i, out, HWY_MIN(kLanes, head_dim - i));
+    tile.put(reinterpret_cast<const std::byte*>(out), token, i, HWY_MIN(kLanes, head_dim - i), to);
   }
   return most * (1.0f / 127.0f) + wrong;
 }
 
-void DequantizeRow(const std::byte* from, float scale, int64_t head_dim, float* to) {
-  const FloatTag d;
-  const Vec factor = hn::Set(d, scale);
-  int64_t i = 0;
-  for (; i + kChunk <= head_dim; i += kChunk) {
-    Vec first, second;
-    Int8Row::Pair(from, i / kChunk, first, second);
-    hn::StoreU(hn::Mul(first, factor), d, to + i);
-    hn::StoreU(hn::Mul(second, factor), d, to + i + kLanes);
-  }
-  for (; i < head_dim; ++i) to[i] = static_cast<float>(static_cast<int8_t>(from[i])) * scale;
+void WidenKeyRow(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* to) {
+  WidenKey(tile, token, scale, head_dim, to);
+}
+
+void WidenValueRow(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* to) {
+  WidenValue(tile, token, scale, head_dim, to);
 }
 
 AttentionKernels Kernels() {
-  return {ScratchFloats, PartialFloats, Attend, Merge, ColumnSums, QuantizeRow, DequantizeRow};
+  return {ScratchFloats, PartialFloats, Attend, Merge, ColumnSums, QuantizeRow, WidenKeyRow, WidenValueRow};
 }
 
 }  // namespace throughline::ops::cpu::HWY_NAMESPACE

@@ -61,10 +61,12 @@ struct AttentionKernels {
   // Merges the partials of all blocks of a task (from block 0) into its results.
   void (*merge)(const AttentionTask& task, float* scratch);
   void (*column_sums)(const ColumnSumTask& task, float* scratch);
-  // A row for an int8 pool: fp32 or bf16 numbers to int8; returns the scale. What is not finite makes the scale NaN.
-  float (*quantize_row)(const std::byte* from, bool bf16, int64_t head_dim, std::byte* to);
-  // fp32 from a row of an int8 pool.
-  void (*dequantize_row)(const std::byte* from, float scale, int64_t head_dim, float* to);
+  // fp32 or bf16 numbers to int8, as a token of a tile; returns the scale. What is not finite makes the scale NaN.
+  float (*quantize_row)(const std::byte* from, bool bf16, int64_t head_dim, const Int8Tile& tile, int64_t token,
+                        std::byte* to);
+  // fp32 [head_dim] from a token of a tile of keys, or of values.
+  void (*widen_key)(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* to);
+  void (*widen_value)(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* to);
 };
 
 AttentionKernels attention_kernels();  // the best for this machine

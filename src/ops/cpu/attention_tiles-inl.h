@@ -29,8 +29,13 @@ constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a r
 // its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
 constexpr int64_t kPrefetchBytes = 16 << 10;
 constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 128;
+// Queries whose scores are worked on at a time, and vectors of sums of values that registers hold beside what they take.
+constexpr bool kManyRegisters = HWY_ARCH_ARM_A64 || kLanes == 16;  // 32, not 16
+constexpr int kMostScored = kManyRegisters ? 4 : 2;
+constexpr int kSumVectors = kManyRegisters ? 16 : 8;
 constexpr float kNoScore = -3.0e38f;
 static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
+static_assert(kScoreSlots % kInt8Keys.tokens == 0 && kValueSlots % kInt8Values.tokens == 0);
 
 constexpr int64_t Padded(int64_t head_dim) { return (head_dim + kChunk - 1) / kChunk * kChunk; }
 
@@ -60,19 +65,6 @@ struct Bf16Row {
   }
 };
 
-// int8 values as whole numbers; multiplied by their scale once they are sums or widened.
-struct Int8Row {
-  static constexpr int64_t kBytes = 1;
-  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& first, Vec& second) {
-    const FloatTag d;
-    const hn::RebindToSigned<FloatTag> di;
-    const hn::Rebind<int8_t, FloatTag> d8;
-    const int8_t* from = reinterpret_cast<const int8_t*>(row) + chunk * kChunk;
-    first = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from)));
-    second = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from + kLanes)));
-  }
-};
-
 // A row of any head_dim and dtype into lane layout, zero padded.
 template <class Row>
 HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_bytes, float* out) {
@@ -93,21 +85,50 @@ HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_
   hn::Store(second, d, out + chunk * kChunk + kLanes);
 }
 
-HWY_INLINE void WidenInt8(const std::byte* row, float scale, int64_t head_dim, float* out) {
-  const FloatTag d;
-  WidenAs<Int8Row>(row, head_dim, 1, out);
-  const Vec factor = hn::Set(d, scale);
-  for (int64_t i = 0; i < Padded(head_dim); i += kLanes) hn::Store(hn::Mul(hn::Load(d, out + i), factor), d, out + i);
+// A token of a tile of int8 keys (ops/int8_tiles.h).
+HWY_INLINE void WidenKey(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* out) {
+  const hn::FixedTag<float, kInt8Keys.together> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto factor = hn::Set(d, scale), shift = hn::Set(d, -128 * scale);
+  const uint8_t* from = reinterpret_cast<const uint8_t*>(tile) + kInt8Keys.offset(token, 0);
+  for (int64_t e = 0; e < head_dim; e += kInt8Keys.together, from += kInt8Keys.tokens * kInt8Keys.together) {
+    const auto number = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from)));
+    hn::StoreU(hn::MulAdd(number, factor, shift), d, out + e);
+  }
 }
 
-// `scale`: of an int8 row.
-HWY_INLINE void Widen(const PageLayout& pages, const std::byte* row, float scale, float* out) {
+template <class Tag>
+HWY_INLINE int64_t WidenSomeOfValue(Tag d, const std::byte* tile, int64_t token, float scale, int64_t e,
+                                    int64_t head_dim, float* out) {
+  const hn::RebindToSigned<Tag> di;
+  const auto factor = hn::Set(d, scale);
+  constexpr int64_t kStep = hn::MaxLanes(Tag());
+  for (; e + kStep <= head_dim; e += kStep) {
+    const auto words = hn::LoadU(di, reinterpret_cast<const int32_t*>(tile) + e);
+    const auto number = hn::ShiftRight<24>(hn::ShiftLeftSame(words, static_cast<int>(24 - 8 * token)));
+    hn::StoreU(hn::Mul(hn::ConvertTo(d, number), factor), d, out + e);
+  }
+  return e;
+}
+
+// A token of a tile of int8 values.
+HWY_INLINE void WidenValue(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* out) {
+  const int64_t e = WidenSomeOfValue(FloatTag(), tile, token, scale, 0, head_dim, out);
+  WidenSomeOfValue(hn::FixedTag<float, 4>(), tile, token, scale, e, head_dim, out);
+}
+
+// Row i of a run that begins where a tile does. `scale`: of an int8 row.
+HWY_INLINE void Widen(const PageLayout& pages, const std::byte* const* rows, int64_t i, float scale, float* out) {
   if (pages.bf16) {
-    WidenAs<Bf16Row>(row, pages.head_dim, 2, out);
-  } else if (pages.int8) {
-    WidenInt8(row, scale, pages.head_dim, out);
+    WidenAs<Bf16Row>(rows[i], pages.head_dim, 2, out);
+  } else if (!pages.int8) {
+    WidenAs<FloatRow>(rows[i], pages.head_dim, 4, out);
   } else {
-    WidenAs<FloatRow>(row, pages.head_dim, 4, out);
+    for (int64_t e = pages.head_dim; e < Padded(pages.head_dim); ++e) out[e] = 0;
+    const int64_t token = i % pages.tile.tokens;
+    const auto widen = pages.tile.tokens == kInt8Keys.tokens ? WidenKey : WidenValue;
+    widen(rows[i - token], token, scale, pages.head_dim, out);
   }
 }
 
@@ -127,6 +148,15 @@ HWY_INLINE void FetchAhead(const std::byte* from, int64_t bytes) {
 HWY_NOINLINE Vec Exp(Vec x) { return throughline::ops::HWY_NAMESPACE::Exp(x); }
 
 HWY_INLINE float ExpOne(float x) { return hn::GetLane(Exp(hn::Set(FloatTag(), x))); }
+
+// sum += a * b. By asm, as g++ 12 else copies the sums of a tile to memory in each round of its loop.
+HWY_INLINE void AddProduct(Vec a, Vec b, Vec& sum) {
+#if HWY_TARGET == HWY_AVX2
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "xm"(b.raw));
+#else
+  sum = hn::MulAdd(a, b, sum);
+#endif
+}
 
 // Lower half: sums of neighbours in a; upper half: in b. log2(lanes) rounds of it reduce as many vectors to one.
 HWY_INLINE Vec PairSums(Vec a, Vec b) {
@@ -162,15 +192,15 @@ HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte*
       for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
     }
     for (int64_t chunk = 0; chunk * kChunk < padded; ++chunk) {
-      Vec first[4], second[4];
-      for (int i = 0; i < 4; ++i) Row::Pair(four[i], chunk, first[i], second[i]);
+      Vec query[kQueries][2];
       for (int q = 0; q < kQueries; ++q) {
-        const Vec query = hn::Load(d, queries + q * padded + chunk * kChunk);
-        for (int i = 0; i < 4; ++i) sums[q][i] = hn::MulAdd(query, first[i], sums[q][i]);
+        for (int i = 0; i < 2; ++i) query[q][i] = hn::Load(d, queries + q * padded + chunk * kChunk + i * kLanes);
       }
-      for (int q = 0; q < kQueries; ++q) {
-        const Vec query = hn::Load(d, queries + q * padded + chunk * kChunk + kLanes);
-        for (int i = 0; i < 4; ++i) sums[q][i] = hn::MulAdd(query, second[i], sums[q][i]);
+      for (int i = 0; i < 4; ++i) {
+        Vec first, second;
+        Row::Pair(four[i], chunk, first, second);
+        for (int q = 0; q < kQueries; ++q) AddProduct(query[q][0], first, sums[q][i]);
+        for (int q = 0; q < kQueries; ++q) AddProduct(query[q][1], second, sums[q][i]);
       }
     }
     for (int q = 0; q < kQueries; ++q) {
@@ -200,7 +230,7 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
     for (int c = 0; c < kChunks; ++c) Row::Pair(rows[slot], chunk0 + c, values[2 * c], values[2 * c + 1]);
     for (int q = 0; q < kQueries; ++q) {
       const Vec weight = hn::Set(d, weights[q * kBlock + slot]);
-      for (int i = 0; i < 2 * kChunks; ++i) acc[q][i] = hn::MulAdd(weight, values[i], acc[q][i]);
+      for (int i = 0; i < 2 * kChunks; ++i) AddProduct(weight, values[i], acc[q][i]);
     }
   }
   for (int q = 0; q < kQueries; ++q) {
@@ -214,7 +244,7 @@ template <class Row, int kQueries>
 HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
                           int64_t padded, float* sums, int64_t sums_stride) {
   if (slots <= 0) return;
-  constexpr int kWide = kQueries == 4 ? 2 : 4;  // 16 accumulators for 4 and 2 queries
+  constexpr int kWide = HWY_MIN(4, kSumVectors / 2 / kQueries);
   int64_t chunk = 0;
   for (; (chunk + kWide) * kChunk <= padded; chunk += kWide) {
     ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, sums, sums_stride);

@@ -5,6 +5,7 @@
 
 #include "ops/cpu/avx512-inl.h"
 #include "ops/cpu/cpu_limit.h"
+#include "ops/cpu/line_fetcher.h"
 
 #define TL_TARGET TL_AVX512("avx512bf16")
 
@@ -30,8 +31,8 @@ TL_TARGET void soften(float* scores, int64_t slots, float* highest, float* total
 // they hold.
 template <int kQueries, int kVectors>
 TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t end, int64_t e,
-                    avx512::LineFetcher* fetcher) {
-  alignas(64) static const std::byte none[avx512::kLine * kVectors / 2] = {};
+                    LineFetcher* fetcher) {
+  alignas(64) static const std::byte none[kLine * kVectors / 2] = {};
   __m512 sums[kQueries][kVectors];
   float* out = task.sums + query * task.sums_stride + e;
   for (int q = 0; q < kQueries; ++q) {
@@ -71,8 +72,8 @@ TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t 
 template <int kQueries>
 TL_TARGET void rows_of(const ValueTask& task, int64_t query, int64_t slot, int64_t end, int64_t ahead) {
   constexpr int kVectors = kQueries > 6 ? 2 : kQueries > 2 ? 4 : 8;  // sums fill the registers
-  const int64_t lines = ahead != 0 ? (end - slot) * ((2 * task.head_dim + avx512::kLine - 1) / avx512::kLine) : 0;
-  avx512::LineFetcher fetcher{task.rows + slot + ahead, lines, 2 * task.head_dim};
+  const int64_t lines = ahead != 0 ? (end - slot) * ((2 * task.head_dim + kLine - 1) / kLine) : 0;
+  LineFetcher fetcher{task.rows + slot + ahead, lines, 2 * task.head_dim};
   int64_t e = 0;
   for (; e + kVectors * kLanes <= task.head_dim; e += kVectors * kLanes)
     tile<kQueries, kVectors>(task, query, slot, end, e, &fetcher);

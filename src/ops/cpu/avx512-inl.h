@@ -27,33 +27,22 @@ namespace throughline::ops::avx512 {
 
 #define TL_AVX512_INLINE __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), always_inline)) inline
 
-// Of vectors of floats, or of 32-bit numbers that are handed around as such.
-struct Floats {
-  TL_AVX512_INLINE static __m512 sum(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
-};
-struct Words {
-  TL_AVX512_INLINE static __m512 sum(__m512 a, __m512 b) {
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
-  }
-};
-
 // Lane i of the result is the sum of the lanes of a[i % 4 * 4 + i / 4]: lanes 8 apart first, then 4, 2, 1.
-template <class Number = Floats>
 TL_AVX512_INLINE __m512 sums_of_lanes(const __m512* a) {
   __m512 eights[8], fours[4], twos[2];
   for (int i = 0; i < 8; ++i) {
-    eights[i] = Number::sum(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
+    eights[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
                             _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
   }
   for (int i = 0; i < 4; ++i) {
-    fours[i] = Number::sum(_mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0x88),
+    fours[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0x88),
                            _mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0xdd));
   }
   for (int i = 0; i < 2; ++i) {
     const __m512d x = _mm512_castps_pd(fours[2 * i]), y = _mm512_castps_pd(fours[2 * i + 1]);
-    twos[i] = Number::sum(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+    twos[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
   }
-  return Number::sum(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
+  return _mm512_add_ps(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
 }
 
 // 2^x for x <= 0, by a polynomial on [0, 1] (largest relative error 1.5e-7); 0 for minus infinity.
@@ -90,28 +79,6 @@ struct Softmax {
   }
   TL_AVX512_INLINE static __mmask16 first_of(int64_t lanes) {
     return lanes >= 16 ? 0xffff : static_cast<__mmask16>((1U << lanes) - 1);
-  }
-};
-
-constexpr int64_t kLine = 64;
-
-// Fetches `left` lines of rows into L2 in the order of memory, whatever the order in which they are read. One by one:
-// many at once would fill the core's miss buffers, and memory would rest during the arithmetic.
-struct LineFetcher {
-  static constexpr int64_t kWhole = 64;
-  const std::byte* const* rows;
-  int64_t left, row_bytes, at = 0;
-  int64_t pace = kWhole, due = 0;  // lines a call, in parts of kWhole
-  // Lets `calls` more calls fetch what is left, evenly.
-  TL_AVX512_INLINE void spread(int64_t calls) { pace = calls > 0 ? (left * kWhole + calls - 1) / calls : 0; }
-  TL_AVX512_INLINE void next() {
-    due += pace;
-    if (due < kWhole || left == 0) return;
-    due -= kWhole;
-    --left;
-    _mm_prefetch(reinterpret_cast<const char*>(*rows + at), _MM_HINT_T1);
-    at += kLine;
-    if (at >= row_bytes) at = 0, ++rows;
   }
 };
 

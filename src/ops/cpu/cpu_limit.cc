@@ -44,9 +44,11 @@ Status limit_cpu(std::string_view limit) {
 
 namespace cpu {
 #if defined(__x86_64__)
+bool has_avx2() { return (hwy::SupportedTargets() & HWY_AVX2) != 0; }
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #else
+bool has_avx2() { return false; }
 bool has_avx512_bf16() { return false; }
 bool has_avx512_vnni() { return false; }
 #endif

@@ -16,6 +16,7 @@ Status limit_cpu(std::string_view limit);
 
 namespace cpu {
 // What the files of intrinsics need, and is allowed.
+bool has_avx2();
 bool has_avx512_bf16();
 bool has_avx512_vnni();
 }  // namespace cpu

@@ -4,17 +4,17 @@
 #if defined(__x86_64__)
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "ops/cpu/avx512-inl.h"
-#include "ops/cpu/cpu_limit.h"
+#include "ops/cpu/line_fetcher.h"
 
 #define TL_TARGET TL_AVX512("avx512vnni")
 
 namespace throughline::ops::cpu {
 namespace {
 
-constexpr int64_t kSlots = 16, kLanes = 16;
+constexpr int64_t kLanes = 16;
+static_assert(kInt8Keys.tokens == kLanes && kInt8Keys.together == 4 && kInt8Values.tokens == 4);
 constexpr float kQueryLimit = 127;
 constexpr float kWeightLimit = 65535;
 
@@ -72,143 +72,53 @@ TL_INLINE void add_products(__m512i* sums, __m512i a, __m512i b) {
 
 // ---------------------------------------------------------------- scores
 
-// 16 keys, 128 added, turned into words of four elements: words[w] is word w of all of them. In eight steps a 64
-// elements, which take what earlier ones left, so that products can be made between them: turning alone would keep the
-// multipliers idle for a third of the time.
-struct KeyWords {
-  static constexpr int64_t kSteps = 8;
-  alignas(64) uint32_t words[kInt8MostHeadDim / 4][kLanes];
-  alignas(64) uint32_t half_turned[4][4][kLanes];  // of 64 elements: [column][row / 4][4 columns apart, row % 4]
-
-  TL_INLINE void step(const std::byte* const* rows, int64_t e, int64_t step) {
-    __m512i in[4], out[4];
-    if (step < 4) {
-      const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-      TL_UNROLL
-      for (int r = 0; r < 4; ++r) in[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[4 * step + r] + e), flip);
-      avx512::transpose_quarters(in, out);
-      TL_UNROLL
-      for (int i = 0; i < 4; ++i) _mm512_store_si512(half_turned[i][step], out[i]);
-      return;
-    }
-    const int64_t column = step - 4;
-    TL_UNROLL
-    for (int r = 0; r < 4; ++r) in[r] = _mm512_load_si512(half_turned[column][r]);
-    avx512::transpose_groups(in, out);
-    TL_UNROLL
-    for (int i = 0; i < 4; ++i) _mm512_store_si512(words[e / 4 + 4 * i + column], out[i]);
-  }
-};
-
-// kQueries queries against the 16 keys from `slot` on, while `next`, if any, takes the 16 keys behind them.
+// kQueries queries against the tile of keys from `slot` on.
 template <int kQueries>
-TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot, const KeyWords& now, KeyWords* next) {
+TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot) {
+  constexpr int kParts = kQueries == 1 ? 4 : kQueries < 5 ? 2 : 1;  // so many that each is ready when its turn comes
   const std::byte* queries = task.queries + query * kInt8QueryBytes;
-  const std::byte* const* rows = task.rows + slot;
-  avx512::LineFetcher fetcher{rows + task.ahead, query == 0 ? kSlots * task.head_dim / avx512::kLine : 0,
-                              task.head_dim};
-  constexpr int kParts = kQueries < 5 ? 2 : 1;  // so many sums that each is ready when its turn comes again
+  const std::byte *keys = task.rows[slot], *ahead = query == 0 ? task.rows[slot + task.ahead] : keys;
   __m512i sums[kQueries][kParts];
   TL_UNROLL
   for (int q = 0; q < kQueries; ++q) {
-    sums[q][kParts - 1] = _mm512_setzero_si512();
+    TL_UNROLL
+    for (int i = 1; i < kParts; ++i) sums[q][i] = _mm512_setzero_si512();
     sums[q][0] = _mm512_set1_epi32(-query_end(task, query + q).offset);
   }
-  for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
-    for (int64_t step = 0; step < KeyWords::kSteps; ++step) {
-      if (next != nullptr) next->step(rows + kSlots, e, step);
-      constexpr int64_t kWords = kInt8HeadDimStep / 4 / KeyWords::kSteps;
+  constexpr int64_t kTogether = kInt8Keys.together, kWords = 4;  // a round's
+  for (int64_t e = 0; e < task.head_dim; e += kWords * kTogether) {
+    TL_UNROLL
+    for (int64_t i = 0; i < kWords; ++i) {
+      __builtin_prefetch(ahead, /*write=*/0, /*L2 and below*/ 2);
+      const __m512i words = _mm512_loadu_si512(keys);
       TL_UNROLL
-      for (int64_t i = 0; i < kWords; ++i, queries += 4) {
-        fetcher.next();
-        const __m512i keys = _mm512_load_si512(now.words[e / 4 + step * kWords + i]);
-        TL_UNROLL
-        for (int q = 0; q < kQueries; ++q)
-          add_products(&sums[q][i % kParts], keys, four_bytes(queries + q * kInt8QueryBytes));
-      }
+      for (int q = 0; q < kQueries; ++q)
+        add_products(&sums[q][i % kParts], words, four_bytes(queries + q * kInt8QueryBytes));
+      queries += kTogether, keys += kLine, ahead += kLine;
     }
   }
   const __m512 key_scales = _mm512_loadu_ps(task.scales + slot);
   TL_UNROLL
   for (int q = 0; q < kQueries; ++q) {
-    const __m512i sum = kParts == 1 ? sums[q][0] : _mm512_add_epi32(sums[q][0], sums[q][kParts - 1]);
+    __m512i sum = sums[q][0];
+    TL_UNROLL
+    for (int i = 1; i < kParts; ++i) sum = _mm512_add_epi32(sum, sums[q][i]);
     const __m512 total = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(query_end(task, query + q).scale));
     _mm512_storeu_ps(task.scores + (query + q) * kAttentionBlockSlots + slot, _mm512_mul_ps(total, key_scales));
   }
 }
 
-// One or two queries: the keys' own words, and a tree of sums at the end, take less than turning keys into words.
-template <int kQueries>
-TL_TARGET void few_scores(const Int8ScoreTask& task) {
-  constexpr int kRows = static_cast<int>(kSlots) / kQueries;
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-  for (int64_t slot = 0; slot < task.slots; slot += kRows) {
-    __m512 ordered[kSlots];
-    TL_UNROLL
-    for (int first = 0; first < kRows; first += 4) {
-      const std::byte* const* rows = task.rows + slot + first;
-      __m512i products[kQueries][4];
-      TL_UNROLL
-      for (int q = 0; q < kQueries; ++q) {
-        TL_UNROLL
-        for (int r = 0; r < 4; ++r) products[q][r] = _mm512_setzero_si512();
-      }
-      for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
-        __m512i keys[4];
-        TL_UNROLL
-        for (int r = 0; r < 4; ++r) {
-          keys[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[r] + e), flip);
-          _mm_prefetch(reinterpret_cast<const char*>(rows[r + task.ahead] + e), _MM_HINT_T1);
-        }
-        TL_UNROLL
-        for (int q = 0; q < kQueries; ++q) {
-          const __m512i numbers = _mm512_loadu_si512(task.queries + q * kInt8QueryBytes + e);
-          TL_UNROLL
-          for (int r = 0; r < 4; ++r) add_products(&products[q][r], keys[r], numbers);
-        }
-      }
-      TL_UNROLL
-      for (int q = 0; q < kQueries; ++q) {
-        TL_UNROLL
-        for (int r = 0; r < 4; ++r) {
-          const int lane = q * kRows + first + r;
-          ordered[lane % 4 * 4 + lane / 4] = _mm512_castsi512_ps(products[q][r]);
-        }
-      }
-    }
-    alignas(64) int32_t sums[kSlots];
-    _mm512_store_ps(sums, avx512::sums_of_lanes<avx512::Words>(ordered));
-    TL_UNROLL
-    for (int q = 0; q < kQueries; ++q) {
-      const QueryEnd end = query_end(task, q);
-      const auto used = static_cast<__mmask16>((1U << kRows) - 1);
-      const __m512i sum = _mm512_maskz_loadu_epi32(used, sums + q * kRows);
-      const __m512 total = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(end.offset)));
-      const __m512 scales = _mm512_maskz_loadu_ps(used, task.scales + slot);
-      _mm512_mask_storeu_ps(task.scores + q * kAttentionBlockSlots + slot, used,
-                            _mm512_mul_ps(_mm512_mul_ps(total, _mm512_set1_ps(end.scale)), scales));
-    }
-  }
-}
-
-using ScoresOf = void (*)(const Int8ScoreTask& task, int64_t query, int64_t slot, const KeyWords& now, KeyWords* next);
+using ScoresOf = void (*)(const Int8ScoreTask& task, int64_t query, int64_t slot);
 constexpr int64_t kMostTogether = 8;  // their sums fill half of the registers
 constexpr ScoresOf kScoresOf[kMostTogether] = {scores_of<1>, scores_of<2>, scores_of<3>, scores_of<4>,
                                                scores_of<5>, scores_of<6>, scores_of<7>, scores_of<8>};
 
 TL_TARGET void scores(const Int8ScoreTask& task) {
-  if (task.query_count == 1) return few_scores<1>(task);
-  if (task.query_count == 2) return few_scores<2>(task);
-  KeyWords words[2];
-  for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
-    for (int64_t step = 0; step < KeyWords::kSteps; ++step) words[0].step(task.rows, e, step);
-  }
   const int64_t groups = (task.query_count + kMostTogether - 1) / kMostTogether;
-  for (int64_t slot = 0, tile = 0; slot < task.slots; slot += kSlots, ++tile) {
-    KeyWords* next = slot + kSlots < task.slots ? &words[(tile + 1) % 2] : nullptr;
-    for (int64_t i = 0; i < groups; ++i, next = nullptr) {  // the first turns keys for all
+  for (int64_t slot = 0; slot < task.slots; slot += kLanes) {
+    for (int64_t i = 0; i < groups; ++i) {
       const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
-      kScoresOf[to - from - 1](task, from, slot, words[tile % 2], next);
+      kScoresOf[to - from - 1](task, from, slot);
     }
   }
 }
@@ -225,132 +135,108 @@ struct WeightFactors {
   float step;
 
   TL_INLINE void fill(const float* scales, int64_t slots) {
-    __m512 largest = _mm512_setzero_ps();
-    for (int64_t i = 0; i < slots; i += kLanes)
-      largest = _mm512_max_ps(largest, _mm512_maskz_loadu_ps(avx512::Softmax::first_of(slots - i), scales + i));
+    __m512 largest = _mm512_setzero_ps(), bad = _mm512_setzero_ps();
+    for (int64_t i = 0; i < slots; i += kLanes) {
+      const __m512 scale = _mm512_maskz_loadu_ps(avx512::Softmax::first_of(slots - i), scales + i);
+      largest = _mm512_max_ps(largest, scale);
+      bad = _mm512_fmadd_ps(scale, _mm512_setzero_ps(), bad);  // NaN for whatever is not finite
+    }
     const float most = _mm512_reduce_max_ps(largest);
     const __m512 factor = _mm512_set1_ps(most > 0 ? kWeightLimit / most : 0.0F);
     for (int64_t i = 0; i < slots; i += kLanes) {
       const __m512 scale = _mm512_maskz_loadu_ps(avx512::Softmax::first_of(slots - i), scales + i);
       _mm512_store_ps(factors + i, _mm512_mul_ps(scale, factor));
     }
-    step = most / kWeightLimit;
+    step = most / kWeightLimit + _mm512_reduce_add_ps(bad);
   }
 };
 
 TL_INLINE void soften(float* scores, int64_t seen, int64_t slots, const WeightFactors& by, float* highest, float* total,
-                      avx512::LineFetcher* fetcher) {
+                      LineFetcher* fetcher) {
   const __m512i bytes = _mm512_broadcast_i32x4(_mm_set_epi8(-1, -1, -1, -1, -1, -1, -1, -1, 12, 8, 4, 0, 13, 9, 5, 1));
   const avx512::Softmax softmax(scores, seen);
   __m512 sum = _mm512_setzero_ps();
-  __m512i all = _mm512_setzero_si512();
   int64_t i = 0;
   for (; i < seen; i += kLanes) {
     const __m512 weights = softmax.weights(scores, i);
     const __m512i numbers = _mm512_cvtps_epi32(_mm512_mul_ps(weights, _mm512_load_ps(by.factors + i)));
     _mm512_store_si512(scores + i, _mm512_shuffle_epi8(numbers, bytes));
     sum = _mm512_add_ps(sum, weights);
-    all = _mm512_or_si512(all, numbers);
     fetcher->next();
   }
   for (; i < slots; i += kLanes) _mm512_store_ps(scores + i, _mm512_setzero_ps());
-  const bool bad = _mm512_movepi32_mask(all) != 0;  // a negative number: what is not finite gives it
-  scores[kStepAt] = bad ? std::numeric_limits<float>::quiet_NaN() : by.step;
+  scores[kStepAt] = by.step;
   *highest = softmax.highest;
   *total = _mm512_reduce_add_ps(sum);
 }
 
 // ---------------------------------------------------------------- values
 
-// Rows are read in stripes of 64 elements, so many at a time.
-constexpr int64_t kTogetherSlots = 128;
+// Rows are read in stripes, so many slots at a time: their products, 65535 * 128 at most, fit 32 bits.
+constexpr int64_t kTogetherSlots = 256;
 
-// Adds to 64 elements, of which kVectors of four vectors from `first_vector`, what `rows` give, four slots at a time.
-// Group g of vector i is elements 16 g + 4 i to 16 g + 4 i + 3.
+// Adds to kVectors * 16 elements what the tiles of `rows` give.
 template <int kQueries, int kVectors>
 TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots, const float* weights,
-                          const float* steps, int first_vector, avx512::LineFetcher* fetcher,
-                          float (*sums)[kInt8MostHeadDim]) {
+                          const float* steps, LineFetcher* fetcher, float* sums, int64_t sums_stride) {
   constexpr int kSums = kQueries * kVectors;
   __m512i high[kSums], low[kSums];
   TL_UNROLL
   for (int n = 0; n < kSums; ++n) high[n] = low[n] = _mm512_setzero_si512();
-  for (int64_t slot = 0; slot < slots; slot += 4) {
-    __m512i values[4], mixed[kVectors];
+  for (int64_t slot = 0; slot < slots; slot += kInt8Values.tokens) {
+    const std::byte* tile = rows[slot] + kInt8Values.offset(0, e);
+    __m512i values[kVectors];
     TL_UNROLL
-    for (int r = 0; r < 4; ++r) values[r] = _mm512_loadu_si512(rows[slot + r] + e);
-    TL_UNROLL
-    for (int i = 0; i < kVectors; ++i) fetcher->next();
-    TL_UNROLL
-    for (int i = 0; i < kVectors; i += 2) {
-      const bool upper = first_vector + i >= 2;
-      const __m512i ab =
-          upper ? _mm512_unpackhi_epi8(values[0], values[1]) : _mm512_unpacklo_epi8(values[0], values[1]);
-      const __m512i cd =
-          upper ? _mm512_unpackhi_epi8(values[2], values[3]) : _mm512_unpacklo_epi8(values[2], values[3]);
-      mixed[i] = _mm512_unpacklo_epi16(ab, cd);
-      mixed[i + 1] = _mm512_unpackhi_epi16(ab, cd);
+    for (int i = 0; i < kVectors; ++i) {
+      values[i] = _mm512_loadu_si512(tile + i * kLine);
+      fetcher->next();
     }
     TL_UNROLL
     for (int n = 0; n < kSums; ++n) {
       const float* weight = weights + n / kVectors * kAttentionBlockSlots + slot;
-      add_products(&high[n], four_bytes(weight), mixed[n % kVectors]);
-      add_products(&low[n], four_bytes(weight + 1), mixed[n % kVectors]);
+      add_products(&high[n], four_bytes(weight), values[n % kVectors]);
+      add_products(&low[n], four_bytes(weight + 1), values[n % kVectors]);
     }
   }
   TL_UNROLL
   for (int n = 0; n < kSums; ++n) {
     const __m512 total = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[n], 8), low[n]));
-    float* sum = sums[n / kVectors] + e + (first_vector + n % kVectors) * kLanes;
+    float* sum = sums + n / kVectors * sums_stride + e + n % kVectors * kLanes;
     const __m512 scale = _mm512_set1_ps(steps[n / kVectors]);
-    _mm512_store_ps(sum, _mm512_fmadd_ps(total, scale, _mm512_load_ps(sum)));
+    _mm512_storeu_ps(sum, _mm512_fmadd_ps(total, scale, _mm512_loadu_ps(sum)));
   }
 }
 
 template <int kQueries>
-TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, avx512::LineFetcher* fetcher) {
-  alignas(64) float sums[kQueries][kInt8MostHeadDim];
+TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, LineFetcher* fetcher) {
+  LineFetcher lines = *fetcher;  // in registers
+  constexpr int kVectors = kQueries > 3 ? 2 : 4;  // sums fill the registers
+  float* sums = task.sums + query * task.sums_stride;
   float steps[kQueries];
   for (int q = 0; q < kQueries; ++q) {
     steps[q] = task.scores[(query + q) * kAttentionBlockSlots + kStepAt];
-    for (int64_t e = 0; e < task.head_dim; e += kLanes) _mm512_store_ps(sums[q] + e, _mm512_setzero_ps());
+    for (int64_t e = 0; e < task.head_dim; e += kLanes)
+      _mm512_storeu_ps(sums + q * task.sums_stride + e, _mm512_setzero_ps());
   }
   const int64_t most = task.seen[query + kQueries - 1];
   for (int64_t slot = 0; slot < most; slot += kTogetherSlots) {
     const int64_t slots = std::min(kTogetherSlots, (most - slot + kLanes - 1) / kLanes * kLanes);
-    const std::byte* const* rows = task.rows + slot;
     const float* weights = task.scores + query * kAttentionBlockSlots + slot;
-    for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
-      if constexpr (kQueries > 3) {
-        sum_values<kQueries, 2>(rows, e, slots, weights, steps, 0, fetcher, sums);
-        sum_values<kQueries, 2>(rows, e, slots, weights, steps, 2, fetcher, sums);
-      } else {
-        sum_values<kQueries, 4>(rows, e, slots, weights, steps, 0, fetcher, sums);
-      }
-    }
+    for (int64_t e = 0; e < task.head_dim; e += kVectors * kLanes)
+      sum_values<kQueries, kVectors>(task.rows + slot, e, slots, weights, steps, &lines, sums, task.sums_stride);
   }
-  for (int q = 0; q < kQueries; ++q) {
-    float* out = task.sums + (query + q) * task.sums_stride;
-    for (int64_t e = 0; e < task.head_dim; e += kInt8HeadDimStep) {
-      __m512i vectors[4], ordered[4];
-      TL_UNROLL
-      for (int i = 0; i < 4; ++i) vectors[i] = _mm512_load_si512(sums[q] + e + i * kLanes);
-      avx512::transpose_groups(vectors, ordered);
-      TL_UNROLL
-      for (int i = 0; i < 4; ++i) _mm512_storeu_si512(out + e + i * kLanes, ordered[i]);
-    }
-  }
+  *fetcher = lines;
 }
 
-using ValuesOf = void (*)(const Int8ValueTask& task, int64_t query, avx512::LineFetcher* fetcher);
+using ValuesOf = void (*)(const Int8ValueTask& task, int64_t query, LineFetcher* fetcher);
 constexpr int64_t kMostSummed = 7;  // their sums fill the registers
 constexpr ValuesOf kValuesOf[kMostSummed] = {values_of<1>, values_of<2>, values_of<3>, values_of<4>,
                                              values_of<5>, values_of<6>, values_of<7>};
 
 TL_TARGET void values(const Int8ValueTask& task) {
   const int64_t most = task.seen[task.query_count - 1], slots = (most + kLanes - 1) / kLanes * kLanes;
-  const int64_t lines = slots * task.head_dim / avx512::kLine;
-  avx512::LineFetcher fetcher{task.rows + task.ahead, task.ahead != 0 ? lines : 0, task.head_dim};
+  const int64_t lines = slots * task.head_dim / kLine;
+  LineFetcher fetcher{task.rows + task.ahead, task.ahead != 0 ? lines : 0, task.head_dim};
   WeightFactors factors;  // of as many slots as the query at hand sees
   for (int64_t q = 0; q < task.query_count; ++q) {
     const int64_t seen = task.seen[q];
@@ -367,18 +253,11 @@ TL_TARGET void values(const Int8ValueTask& task) {
 
 }  // namespace
 
-const Int8Attention* int8_attention() {
+const Int8Attention* int8_attention_avx512_vnni() {
   static const Int8Attention all{load_query, scores, values};
-  static const bool supported = has_avx512_vnni();
-  return supported ? &all : nullptr;
+  return &all;
 }
 
-}  // namespace throughline::ops::cpu
-
-#else
-
-namespace throughline::ops::cpu {
-const Int8Attention* int8_attention() { return nullptr; }
 }  // namespace throughline::ops::cpu
 
 #endif

@@ -170,7 +170,7 @@ void paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& b
   plan.tasks.clear();
   plan.groups.clear();
   plan.merges.clear();
-  const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
+  const PageLayout k = PageLayout::of(kv, KvSide::kKeys), v = PageLayout::of(kv, KvSide::kValues);
   const AttentionKernels kernels = attention_kernels();
   add_tiles(q, out, batch, probe, mode, common_task(q, k, v, scale), tiles);
   plan_tasks(tiles, kernels, partials, plan);
@@ -185,7 +185,7 @@ void paged_attention(const at::Tensor& q, const PagedKv& kv, const PagedBatch& b
 void paged_attention(const float* q, const PagedRows& rows, const PagedKv& kv, double scale, float* out) {
   static thread_local std::vector<AttentionTask> tasks;
   const PagedBatch& batch = *rows.batch;
-  const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
+  const PageLayout k = PageLayout::of(kv, KvSide::kKeys), v = PageLayout::of(kv, KvSide::kValues);
   const AttentionKernels kernels = attention_kernels();
   AttentionTask task = common_task(/*q_bf16=*/false, rows.q_heads, k, v, scale);
   const int64_t row_elements = rows.q_heads * k.head_dim, first = batch.row_begin[rows.from];
@@ -217,7 +217,7 @@ void paged_attention_column_sums(const at::Tensor& q, const at::Tensor& lse, con
                                  int32_t seq, double scale, const at::Tensor& sums) {
   const int64_t kv_heads = kv.kv_heads(), rows = batch.row_begin[seq + 1] - batch.row_begin[seq];
   if (rows == 0) return;
-  const PageLayout k = PageLayout::of(kv.k), v = PageLayout::of(kv.v);
+  const PageLayout k = PageLayout::of(kv, KvSide::kKeys), v = PageLayout::of(kv, KvSide::kValues);
   const AttentionKernels kernels = attention_kernels();
   AttentionProbe probe{.lse = lse, .logits = {}};
   PagedBatch one;  // this sequence alone

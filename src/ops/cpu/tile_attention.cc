@@ -92,23 +92,41 @@ TL_INLINE void softmax(const Workspace& w, int64_t query, float* scores, uint32_
     _mm512_store_ps(sums + i, _mm512_mul_ps(_mm512_load_ps(sums + i), _mm512_set1_ps(keep)));
 }
 
-TL_TARGET void widen(const std::byte* row, float scale, int64_t head_dim, uint16_t* out) {
+TL_INLINE void store_halves(__m512i numbers, float scale, uint16_t* out) {
+  const __m512 values = _mm512_mul_ps(_mm512_cvtepi32_ps(numbers), _mm512_set1_ps(scale));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), (__m256i)_mm512_cvtneps_pbh(values));
+}
+
+// A token of a tile of int8 keys, or values, as bf16.
+TL_TARGET void widen_key(const std::byte* tile, int64_t token, float scale, int64_t head_dim, uint16_t* out) {
+  alignas(64) std::byte row[kLanes];
   for (int64_t e = 0; e < head_dim; e += kLanes) {
-    const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + e));
-    const __m512 values = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(numbers)), _mm512_set1_ps(scale));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + e), (__m256i)_mm512_cvtneps_pbh(values));
+    for (int64_t i = 0; i < kLanes; i += kInt8Keys.together)
+      std::memcpy(row + i, tile + kInt8Keys.offset(token, e + i), kInt8Keys.together);
+    const __m128i numbers = _mm_load_si128(reinterpret_cast<const __m128i*>(row));
+    store_halves(_mm512_sub_epi32(_mm512_cvtepu8_epi32(numbers), _mm512_set1_epi32(128)), scale, out + e);
+  }
+}
+
+TL_TARGET void widen_value(const std::byte* tile, int64_t token, float scale, int64_t head_dim, uint16_t* out) {
+  const __m128i shift = _mm_cvtsi64_si128(24 - 8 * token);
+  for (int64_t e = 0; e < head_dim; e += kLanes) {
+    const __m512i words = _mm512_loadu_si512(tile + kInt8Values.offset(0, e));
+    store_halves(_mm512_srai_epi32(_mm512_sll_epi32(words, shift), 24), scale, out + e);
   }
 }
 
 // The rows of a block as bf16: where they lie, or copies in w.halves.
 void find_rows(const PageLayout& pages, const AttentionTask& task, int64_t begin, int64_t count, const Workspace& w,
                const uint16_t** out) {
+  const auto widen = pages.tile.tokens == kInt8Keys.tokens ? widen_key : widen_value;
   for (int64_t i = 0; i < count; ++i) {
     const std::byte* row = pages.row(task.page_table, task.kv_head, begin + i);
     out[i] = reinterpret_cast<const uint16_t*>(row);
     if (!pages.int8) continue;
     uint16_t* copy = w.halves + i * w.head_dim;
-    widen(row, pages.scale_value(task.page_table, task.kv_head, begin + i), w.head_dim, copy);
+    widen(row, (begin + i) % pages.tile.tokens, pages.scale_value(task.page_table, task.kv_head, begin + i), w.head_dim,
+          copy);
     out[i] = copy;
   }
 }
