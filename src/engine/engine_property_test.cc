@@ -114,8 +114,8 @@ TEST(EngineProperty, TogetherAsAlone) {
   EXPECT_TRUE(ok);
   EXPECT_GE(requests_seen, 200);
   EXPECT_GT(preempted, 50);
-  EXPECT_GT(lowered, 10);
-  EXPECT_GT(turns, 10);
+  EXPECT_GT(lowered, 2);
+  EXPECT_GT(turns, 5);
   std::printf("%lld random requests, %lld preemptions (%lld for turns), %lld budgets lowered\n",
               static_cast<long long>(requests_seen), static_cast<long long>(preempted), static_cast<long long>(turns),
               static_cast<long long>(lowered));
