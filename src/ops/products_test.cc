@@ -162,32 +162,36 @@ TEST(QuantizedProducts, ZerosAndTinyNumbersStayFinite) {
   }
 }
 
-// Machines without the instruction compute the same bits.
-TEST(QuantizedProducts, InstructionAndPlainCodeAgree) {
-  if (kernels::int8_gemm_avx512_vnni() == nullptr) GTEST_SKIP() << "no AVX-512 VNNI";
+// Machines without the instructions compute the same bits.
+TEST(QuantizedProducts, InstructionsAndPlainCodeAgree) {
   const int64_t n = 7, in = 96, out = 32, groups = in / 32;
   std::vector<int8_t> values(n * in);
   std::vector<float> scales(n * groups);
   std::vector<int32_t> offsets(n * groups);
   const at::Tensor x = at::randn({n, in});
-  for (const auto format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
-    const bool int8 = format == WeightFormat::kInt8;
-    const kernels::QuantizedRows rows{values.data(), scales.data(), offsets.data(), n, groups};
-    kernels::quantize_rows(x.const_data_ptr<float>(), in, in, int8 ? -128 : -8, rows);
-    const QuantizedWeight q = quantize_weight(at::randn({out, in}), format);
-    const auto* w = q.values.const_data_ptr<uint8_t>();
-    at::Tensor native = at::zeros({n, out}), plain = at::zeros({n, out});
-    if (int8) {
-      kernels::int8_gemm_avx512_vnni()(rows, w, q.scales.const_data_ptr<float>(), 2, native.mutable_data_ptr<float>(),
-                                       out);
-      kernels::int8_gemm_portable(rows, w, q.scales.const_data_ptr<float>(), 2, plain.mutable_data_ptr<float>(), out);
-    } else {
-      const auto* s = static_cast<const uint16_t*>(q.scales.const_data_ptr());
-      kernels::int4_gemm_avx512_vnni()(rows, w, s, 2, native.mutable_data_ptr<float>(), out);
-      kernels::int4_gemm_portable(rows, w, s, 2, plain.mutable_data_ptr<float>(), out);
-    }
-    EXPECT_TRUE(at::equal(native, plain));
+  const QuantizedWeight w8 = quantize_weight(at::randn({out, in}), WeightFormat::kInt8),
+                        w4 = quantize_weight(at::randn({out, in}), WeightFormat::kInt4);
+  const kernels::QuantizedRows rows{values.data(), scales.data(), offsets.data(), n, groups};
+  const auto product = [&](auto gemm, const QuantizedWeight& w, int32_t offset, auto type) {
+    kernels::quantize_rows(x.const_data_ptr<float>(), in, in, offset, rows);
+    at::Tensor c = at::zeros({n, out});
+    gemm(rows, w.values.const_data_ptr<uint8_t>(), static_cast<const decltype(type)*>(w.scales.const_data_ptr()), 2,
+         c.mutable_data_ptr<float>(), out);
+    return c;
+  };
+  int tried = 0;
+  for (const auto native : {kernels::int8_gemm_avx512_vnni(), kernels::int8_gemm_avx2()}) {
+    if (native == nullptr) continue;
+    EXPECT_TRUE(at::equal(product(native, w8, -128, float()), product(kernels::int8_gemm_portable, w8, -128, float())));
+    ++tried;
   }
+  for (const auto native : {kernels::int4_gemm_avx512_vnni(), kernels::int4_gemm_avx2()}) {
+    if (native == nullptr) continue;
+    EXPECT_TRUE(
+        at::equal(product(native, w4, -8, uint16_t()), product(kernels::int4_gemm_portable, w4, -8, uint16_t())));
+    ++tried;
+  }
+  if (tried == 0) GTEST_SKIP() << "neither AVX-512 VNNI nor AVX2";
 }
 
 // The bf16 instruction against the portable kernel: other roundings, same numbers.

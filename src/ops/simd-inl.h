@@ -31,6 +31,17 @@ using FloatVec = hn::Vec<FloatTag>;
 
 HWY_INLINE size_t lanes() { return hn::Lanes(FloatTag()); }
 
+constexpr bool kManyRegisters = HWY_ARCH_ARM_A64 || hn::MaxLanes(FloatTag()) == 16;  // 32 of vectors, not 16
+
+// sum += a * b. By asm, as g++ 12 else copies the sums of a tile to memory in each round of its loop.
+HWY_INLINE void add_product(FloatVec a, FloatVec b, FloatVec& sum) {
+#if HWY_TARGET == HWY_AVX2
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "xm"(b.raw));
+#else
+  sum = hn::MulAdd(a, b, sum);
+#endif
+}
+
 HWY_INLINE FloatVec load_floats(const float* HWY_RESTRICT p) { return hn::LoadU(FloatTag(), p); }
 
 HWY_INLINE FloatVec load_floats(const uint16_t* HWY_RESTRICT p) {

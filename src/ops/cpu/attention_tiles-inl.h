@@ -18,6 +18,8 @@ using FloatTag = hn::ScalableTag<float>;
 using BitsTag = hn::RebindToUnsigned<FloatTag>;
 using HalfBitsTag = hn::Repartition<uint16_t, BitsTag>;
 using Vec = hn::Vec<FloatTag>;
+using throughline::ops::HWY_NAMESPACE::add_product;
+using throughline::ops::HWY_NAMESPACE::kManyRegisters;
 
 constexpr int64_t kBlock = kAttentionBlockSlots;
 constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
@@ -30,7 +32,6 @@ constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a r
 constexpr int64_t kPrefetchBytes = 16 << 10;
 constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 128;
 // Queries whose scores are worked on at a time, and vectors of sums of values that registers hold beside what they take.
-constexpr bool kManyRegisters = HWY_ARCH_ARM_A64 || kLanes == 16;  // 32, not 16
 constexpr int kMostScored = kManyRegisters ? 4 : 2;
 constexpr int kSumVectors = kManyRegisters ? 16 : 8;
 constexpr float kNoScore = -3.0e38f;
@@ -149,15 +150,6 @@ HWY_NOINLINE Vec Exp(Vec x) { return throughline::ops::HWY_NAMESPACE::Exp(x); }
 
 HWY_INLINE float ExpOne(float x) { return hn::GetLane(Exp(hn::Set(FloatTag(), x))); }
 
-// sum += a * b. By asm, as g++ 12 else copies the sums of a tile to memory in each round of its loop.
-HWY_INLINE void AddProduct(Vec a, Vec b, Vec& sum) {
-#if HWY_TARGET == HWY_AVX2
-  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "xm"(b.raw));
-#else
-  sum = hn::MulAdd(a, b, sum);
-#endif
-}
-
 // Lower half: sums of neighbours in a; upper half: in b. log2(lanes) rounds of it reduce as many vectors to one.
 HWY_INLINE Vec PairSums(Vec a, Vec b) {
   const FloatTag d;
@@ -199,8 +191,8 @@ HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte*
       for (int i = 0; i < 4; ++i) {
         Vec first, second;
         Row::Pair(four[i], chunk, first, second);
-        for (int q = 0; q < kQueries; ++q) AddProduct(query[q][0], first, sums[q][i]);
-        for (int q = 0; q < kQueries; ++q) AddProduct(query[q][1], second, sums[q][i]);
+        for (int q = 0; q < kQueries; ++q) add_product(query[q][0], first, sums[q][i]);
+        for (int q = 0; q < kQueries; ++q) add_product(query[q][1], second, sums[q][i]);
       }
     }
     for (int q = 0; q < kQueries; ++q) {
@@ -230,7 +222,7 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
     for (int c = 0; c < kChunks; ++c) Row::Pair(rows[slot], chunk0 + c, values[2 * c], values[2 * c + 1]);
     for (int q = 0; q < kQueries; ++q) {
       const Vec weight = hn::Set(d, weights[q * kBlock + slot]);
-      for (int i = 0; i < 2 * kChunks; ++i) AddProduct(weight, values[i], acc[q][i]);
+      for (int i = 0; i < 2 * kChunks; ++i) add_product(weight, values[i], acc[q][i]);
     }
   }
   for (int q = 0; q < kQueries; ++q) {

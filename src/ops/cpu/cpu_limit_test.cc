@@ -40,11 +40,13 @@ TEST(CpuLimit, HoldsForHighwayAndForIntrinsics) {
     EXPECT_EQ(hwy::SupportedTargets() & HWY_AVX2, 0);
   }
 #endif
-  EXPECT_EQ(cpu::pair_product() != nullptr, cpu::has_avx512_bf16());
+  EXPECT_EQ(cpu::pair_product() != nullptr, cpu::has_avx512_bf16() || cpu::has_avx2());
   EXPECT_EQ(cpu::score_slots_bf16() != nullptr, cpu::has_avx512_bf16());
   EXPECT_EQ(kernels::dot_gemm_avx512_bf16() != nullptr, cpu::has_avx512_bf16());
   EXPECT_EQ(cpu::int8_attention() != nullptr, cpu::has_avx512_vnni() || cpu::has_avx2());
   EXPECT_EQ(kernels::int8_gemm_avx512_vnni() != nullptr, cpu::has_avx512_vnni());
+  EXPECT_EQ(kernels::int8_gemm_avx2() != nullptr, cpu::has_avx2());
+  EXPECT_EQ(kernels::int4_gemm_avx2() != nullptr, cpu::has_avx2());
   EXPECT_EQ(kernels::int4_gemm_avx512_vnni() != nullptr, cpu::has_avx512_vnni());
 }
 

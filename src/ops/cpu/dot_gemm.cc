@@ -51,7 +51,7 @@ HWY_INLINE void multiply(const typename Part::Element* const* x, const typename 
     TL_UNROLL
     for (int p = 0; p < Part::kParts; ++p) {
       TL_UNROLL
-      for (int c = 0; c < kColumns; ++c) sums[r][c] = hn::MulAdd(left[p], right[c][p], sums[r][c]);
+      for (int c = 0; c < kColumns; ++c) add_product(left[p], right[c][p], sums[r][c]);
     }
   }
 }
@@ -108,20 +108,36 @@ HWY_INLINE void tile_rows(int64_t rows, const typename Part::Element* x, int64_t
   }
 }
 
+// Whole tiles of columns; returns how many columns they are.
+template <class Part, int kColumns>
+HWY_INLINE int64_t column_tiles(const typename Part::Element* x, int64_t x_row, int64_t rows,
+                                const typename Part::Element* w, int64_t w_row, int64_t columns, int64_t depth,
+                                float* c, int64_t c_row) {
+  const int64_t step = static_cast<int64_t>(lanes()) * Part::kParts;
+  // One vector of each row of W a step, in cache lines.
+  const int lines = w_row != depth || depth < step ? 0 : kColumns * static_cast<int>(sizeof(FloatVec)) / 64;
+  int64_t n = 0;
+  for (; n + kColumns <= columns; n += kColumns) {
+    const char* ahead = reinterpret_cast<const char*>(w + n * w_row) + kAheadBytes;
+    for (int64_t r = 0; r < rows; r += kTile) {
+      tile_rows<Part, kColumns>(std::min<int64_t>(kTile, rows - r), x + r * x_row, x_row, w + n * w_row, w_row, depth,
+                                ahead, r == 0 ? lines : 0, c + r * c_row + n, c_row);
+    }
+  }
+  return n;
+}
+
 template <class Part>
 HWY_INLINE void gemm(const typename Part::Element* x, int64_t x_row, int64_t rows, const typename Part::Element* w,
                      int64_t w_row, int64_t columns, int64_t depth, float* c, int64_t c_row) {
-  const bool in_order = rows < kTile;
-  const int64_t step = static_cast<int64_t>(lanes()) * Part::kParts;
-  // One vector of each row of W a step, in cache lines.
-  const int lines = in_order || w_row != depth ? 0 : kTile * static_cast<int>(sizeof(FloatVec)) / 64;
+  // Columns at a time: as many as registers hold beside the rows; few rows need them only to keep sums from waiting for
+  // each other, and read W in order where they can.
+  constexpr int kMany = kManyRegisters ? 4 : 2, kFew = kManyRegisters ? 1 : 4;
   int64_t n = 0;
-  for (; !in_order && n + kTile <= columns; n += kTile) {
-    const char* ahead = reinterpret_cast<const char*>(w + n * w_row) + kAheadBytes;
-    for (int64_t r = 0; r < rows; r += kTile) {
-      tile_rows<Part, kTile>(std::min<int64_t>(kTile, rows - r), x + r * x_row, x_row, w + n * w_row, w_row, depth,
-                             ahead, r == 0 && depth >= step ? lines : 0, c + r * c_row + n, c_row);
-    }
+  if (rows >= kTile || (!kManyRegisters && rows > 1)) {
+    n = column_tiles<Part, kMany>(x, x_row, rows, w, w_row, columns, depth, c, c_row);
+  } else if (kFew > 1) {
+    n = column_tiles<Part, kFew>(x, x_row, rows, w, w_row, columns, depth, c, c_row);
   }
   for (; n < columns; ++n) {
     for (int64_t r = 0; r < rows; r += kTile) {

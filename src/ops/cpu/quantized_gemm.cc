@@ -60,7 +60,7 @@ void quantize_all(const T* x, int64_t x_row, int64_t depth, int32_t offset, cons
   }
 }
 
-// ---------------------------------------------------------------- products, for machines without VNNI
+// ---------------------------------------------------------------- products, for machines without VNNI or AVX2
 
 // The same sums as the integer instruction makes, in fp32: every product and partial sum is a whole number under 2^24.
 template <int kByteShifts>
@@ -212,7 +212,7 @@ void quantize_rows(const uint16_t* x, int64_t x_row, int64_t depth, int32_t offs
 }
 
 void int8_gemm(const QuantizedRows& x, const uint8_t* w, const float* scales, int64_t panels, float* c, int64_t c_row) {
-  static const Int8Gemm native = int8_gemm_avx512_vnni();
+  static const Int8Gemm vnni = int8_gemm_avx512_vnni(), native = vnni != nullptr ? vnni : int8_gemm_avx2();
   if (native != nullptr) return native(x, w, scales, panels, c, c_row);
   int8_gemm_portable(x, w, scales, panels, c, c_row);
 }
@@ -222,7 +222,7 @@ void int8_gemm_portable(const QuantizedRows& x, const uint8_t* w, const float* s
 }
 void int4_gemm(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
                int64_t c_row) {
-  static const Int4Gemm native = int4_gemm_avx512_vnni();
+  static const Int4Gemm vnni = int4_gemm_avx512_vnni(), native = vnni != nullptr ? vnni : int4_gemm_avx2();
   if (native != nullptr) return native(x, w, scales, panels, c, c_row);
   int4_gemm_portable(x, w, scales, panels, c, c_row);
 }

@@ -37,7 +37,7 @@ void int8_gemm(const QuantizedRows& x, const uint8_t* w, const float* scales, in
 void int4_gemm(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
                int64_t c_row);
 
-// The same without the AVX-512 VNNI instruction: for tests.
+// The same by no special instruction: for tests, and machines that have none.
 void int8_gemm_portable(const QuantizedRows& x, const uint8_t* w, const float* scales, int64_t panels, float* c,
                         int64_t c_row);
 void int4_gemm_portable(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
@@ -50,10 +50,12 @@ void pack_int4_panel(const float* w, int64_t w_row, int64_t rows, int64_t depth,
 void unpack_int8_row(const uint8_t* panel, const float* scales, int64_t row, int64_t depth, float* out);
 void unpack_int4_row(const uint8_t* panel, const uint16_t* scales, int64_t row, int64_t depth, float* out);
 
-// The AVX-512 VNNI versions; null where the machine has not the instruction.
+// By special instructions; null where the machine has them not.
 using Int8Gemm = void (*)(const QuantizedRows&, const uint8_t*, const float*, int64_t, float*, int64_t);
 using Int4Gemm = void (*)(const QuantizedRows&, const uint8_t*, const uint16_t*, int64_t, float*, int64_t);
 Int8Gemm int8_gemm_avx512_vnni();
 Int4Gemm int4_gemm_avx512_vnni();
+Int8Gemm int8_gemm_avx2();
+Int4Gemm int4_gemm_avx2();
 
 }  // namespace throughline::ops::kernels

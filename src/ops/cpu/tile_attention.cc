@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "ops/cpu/avx512-inl.h"
+#include "ops/cpu/cpu_limit.h"
 
 #define TL_TARGET TL_AVX512("avx512bf16")
 
@@ -208,7 +209,7 @@ TL_TARGET void attend(const AttentionTask& task, PairProduct product, float* scr
 
 }  // namespace
 
-bool tile_attention_supported() { return pair_product() != nullptr; }
+bool tile_attention_supported() { return has_avx512_bf16(); }
 
 bool tile_attention_fits(const AttentionTask& task) {
   return task.q_bf16 && (task.k->bf16 || task.k->int8) && task.k->head_dim % 32 == 0;
