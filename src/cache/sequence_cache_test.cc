@@ -47,7 +47,8 @@ bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
 
 // fp32 [kv_heads, cached, head_dim] of K or V, in slot order.
 at::Tensor used_slots(const Subject& s, int64_t layer, ops::KvSide side) {
-  return ops::gather_slots(s.pool->layer(layer), side, s.cache.pages(), at::arange(s.cache.cached_tokens(), at::kLong).unsqueeze(0));
+  return ops::gather_slots(s.pool->layer(layer), side, s.cache.pages(),
+                           at::arange(s.cache.cached_tokens(), at::kLong).unsqueeze(0));
 }
 
 // The used slots of two caches hold the same bits for the same positions in the same slots.

@@ -2,13 +2,14 @@
 //
 // Pools are [pages, kv_heads, page_tokens, head_dim], K and V apart, fp32 or bf16, contiguous but for any stride over
 // pages; on the CPU (CUDA: issue F). Or int8, with one fp32 scale for each token and head: then the last extent is
-// head_dim + kKvScaleBytes, and a head's part of a page holds the numbers of all its tokens, in tiles (ops/int8_tiles.h:
-// page_tokens is a multiple of 16, head_dim of 4), and behind them their scales. A number is its int8 times the scale;
-// rows are rounded as they are appended (largest magnitude / 127). A *slot* is a place in a sequence's cache: slot s of a sequence is token s % page_tokens of page page_table[seq][s /
-// page_tokens]. Slots in use are 0 .. length-1 without holes; their order need not be the order of positions. A batch
-// is a list of sequences; rows of sequence s are rows row_begin[s] .. row_begin[s+1]-1 of q, k, v. `lengths` count the
-// slots in use after this step's rows were appended, so the j-th of a sequence's r rows sits in slot length - r + j and
-// attends to slots 0 .. length - r + j (causal by slot).
+// head_dim + kKvScaleBytes, and a head's part of a page holds the numbers of all its tokens, in tiles
+// (ops/int8_tiles.h: page_tokens is a multiple of 16, head_dim of 4), and behind them their scales. A number is its
+// int8 times the scale; rows are rounded as they are appended (largest magnitude / 127). A *slot* is a place in a
+// sequence's cache: slot s of a sequence is token s % page_tokens of page page_table[seq][s / page_tokens]. Slots in
+// use are 0 .. length-1 without holes; their order need not be the order of positions. A batch is a list of sequences;
+// rows of sequence s are rows row_begin[s] .. row_begin[s+1]-1 of q, k, v. `lengths` count the slots in use after this
+// step's rows were appended, so the j-th of a sequence's r rows sits in slot length - r + j and attends to slots 0 ..
+// length - r + j (causal by slot).
 //
 // Reduction order is fixed: blocks of kAttentionBlockSlots slots counted from slot 0, each reduced by
 // itself, merged in slot order. So a row's result depends on its query and its slots only; in fast mode long runs of

@@ -71,8 +71,10 @@ void put_row(const PagedKv& kv, KvSide side, int64_t page, int64_t head, int64_t
   const float scale = wide.abs().max().item<float>() / 127;
   const at::Tensor numbers = wide.div(scale).round().to(at::kChar), all = part.narrow(0, 0, page_tokens * head_dim);
   if (side == KvSide::kKeys) {
-    all.view({-1, head_dim / 4, 16, 4}).select(0, in_page / 16).select(1, in_page % 16).copy_(
-        numbers.view({-1, 4}).bitwise_xor(-128));
+    all.view({-1, head_dim / 4, 16, 4})
+        .select(0, in_page / 16)
+        .select(1, in_page % 16)
+        .copy_(numbers.view({-1, 4}).bitwise_xor(-128));
   } else {
     all.view({-1, head_dim, 4}).select(0, in_page / 4).select(1, in_page % 4).copy_(numbers);
   }
@@ -193,7 +195,8 @@ TEST(PagedAttentionReference, IsSoftmaxOfDenseScores) {
   std::iota(slots.begin(), slots.end(), 0);
   const at::Tensor index = at::empty({1, 37}, at::kLong);
   for (int i = 0; i < 37; ++i) index[0][i] = i;
-  const at::Tensor k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), index), v = gather_slots(c.kv, KvSide::kValues, c.pages(0), index);
+  const at::Tensor k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), index),
+                   v = gather_slots(c.kv, KvSide::kValues, c.pages(0), index);
   for (int64_t row = 0; row < 3; ++row) {
     for (int64_t head = 0; head < 4; ++head) {
       const int64_t n = 35 + row;
@@ -224,7 +227,8 @@ TEST(PagedAttention, SomeSequencesAlone) {
     for (const auto& [head_dim, group] : std::vector<std::pair<int64_t, int64_t>>{{32, 2}, {6, 3}, {64, 4}, {96, 4}}) {
       Case whole = make_case({2, group, head_dim, 16, dtype}, {300, 1, 9, 40, 600}, {1, 1, 9, 5, 70}, 5 + head_dim);
       whole.q = whole.q.to(at::kFloat);
-      const int64_t rows = whole.q.size(0), width = whole.shape.head_dim, kv_width = 2 * width, q_width = group * kv_width;
+      const int64_t rows = whole.q.size(0), width = whole.shape.head_dim, kv_width = 2 * width,
+                    q_width = group * kv_width;
       const at::Tensor k = randn({rows, 2, width}, 1, at::kFloat), v = randn({rows, 2, width}, 2, at::kFloat);
       paged_append(k, v, whole.batch, whole.kv);
       const at::Tensor expected = paged_attention(whole.q, whole.kv, whole.batch, whole.scale);
@@ -490,7 +494,8 @@ TEST(PagedSlots, Int8RowsAreRoundedAsTheyAreAppendedAndMoveWithTheirScales) {
       paged_append(k, v, c.batch, c.kv);
       const at::Tensor slots = at::empty({1, 9}, at::kLong);
       for (int64_t i = 0; i < 9; ++i) slots[0][i] = 15 + i;
-      const at::Tensor got_k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), slots), got_v = gather_slots(c.kv, KvSide::kValues, c.pages(0), slots);
+      const at::Tensor got_k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), slots),
+                       got_v = gather_slots(c.kv, KvSide::kValues, c.pages(0), slots);
       for (int64_t head = 0; head < 2; ++head) {
         for (int64_t i = 0; i < 9; ++i) {
           const at::Tensor want = k[i][head].to(at::kFloat);
@@ -512,9 +517,11 @@ TEST(PagedSlots, MovesHappenInOrderPerHead) {
   const Case c = make_case({2, 1, 4, 3, at::kBFloat16}, {10}, {1}, 3);
   const at::Tensor all = at::empty({1, 10}, at::kLong);
   for (int i = 0; i < 10; ++i) all[0][i] = i;
-  const at::Tensor k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), all), v = gather_slots(c.kv, KvSide::kValues, c.pages(0), all);
+  const at::Tensor k = gather_slots(c.kv, KvSide::kKeys, c.pages(0), all),
+                   v = gather_slots(c.kv, KvSide::kValues, c.pages(0), all);
   move_slots(c.kv, c.pages(0), {{0, 4, 1}, {-1, 9, 4}, {1, 4, 0}, {0, 7, 7}});
-  const at::Tensor k_after = gather_slots(c.kv, KvSide::kKeys, c.pages(0), all), v_after = gather_slots(c.kv, KvSide::kValues, c.pages(0), all);
+  const at::Tensor k_after = gather_slots(c.kv, KvSide::kKeys, c.pages(0), all),
+                   v_after = gather_slots(c.kv, KvSide::kValues, c.pages(0), all);
   const std::vector<std::vector<int64_t>> sources = {{0, 4, 2, 3, 9, 5, 6, 7, 8, 9}, {9, 1, 2, 3, 9, 5, 6, 7, 8, 9}};
   for (int64_t head = 0; head < 2; ++head) {
     for (int64_t slot = 0; slot < 10; ++slot) {

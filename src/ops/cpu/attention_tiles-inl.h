@@ -31,7 +31,8 @@ constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a r
 // its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
 constexpr int64_t kPrefetchBytes = 16 << 10;
 constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 128;
-// Queries whose scores are worked on at a time, and vectors of sums of values that registers hold beside what they take.
+// Queries whose scores are worked on at a time, and vectors of sums of values that registers hold beside what they
+// take.
 constexpr int kMostScored = kManyRegisters ? 4 : 2;
 constexpr int kSumVectors = kManyRegisters ? 16 : 8;
 constexpr float kNoScore = -3.0e38f;

@@ -30,8 +30,7 @@ TL_TARGET void soften(float* scores, int64_t slots, float* highest, float* total
 // Elements [e, e + 16 kVectors) of slots [slot, end) for kQueries queries; slots from `end` on count nothing, whatever
 // they hold.
 template <int kQueries, int kVectors>
-TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t end, int64_t e,
-                    LineFetcher* fetcher) {
+TL_INLINE void tile(const ValueTask& task, int64_t query, int64_t slot, int64_t end, int64_t e, LineFetcher* fetcher) {
   alignas(64) static const std::byte none[kLine * kVectors / 2] = {};
   __m512 sums[kQueries][kVectors];
   float* out = task.sums + query * task.sums_stride + e;

@@ -6,16 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cpu/unroll.h"
+
 // Each file says what it needs besides: #define TL_TARGET TL_AVX512("avx512bf16").
 #define TL_AVX512(extension) __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq," extension)))
 #define TL_INLINE TL_TARGET inline __attribute__((always_inline))
-
-// As in ops/simd-inl.h.
-#if defined(__clang__)
-#define TL_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TL_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 // g++ 12 takes the don't-care operands of its own intrinsics for uninitialised ones (its bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)
@@ -32,11 +27,11 @@ TL_AVX512_INLINE __m512 sums_of_lanes(const __m512* a) {
   __m512 eights[8], fours[4], twos[2];
   for (int i = 0; i < 8; ++i) {
     eights[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
-                            _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
+                              _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
   }
   for (int i = 0; i < 4; ++i) {
     fours[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0x88),
-                           _mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0xdd));
+                             _mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0xdd));
   }
   for (int i = 0; i < 2; ++i) {
     const __m512d x = _mm512_castps_pd(fours[2 * i]), y = _mm512_castps_pd(fours[2 * i + 1]);

@@ -1,9 +1,10 @@
 // Decode attention straight from tiles of int8 K and V by whole numbers, by AVX-512 VNNI or AVX2. Internal to ops/cpu;
 // attention_kernels-inl.h calls it block by block, and widens rows to fp32 itself where this is null.
 //
-// Queries are rounded relative to their largest number, by VNNI to 8 bits, as keys are, else to 16; softmax weights times
-// the scales of V relative to the largest of a block, by VNNI to 16 bits, multiplied as two bytes, else to 15. Sums of
-// products are exact, so they do not depend on how queries are grouped. head_dim is a multiple of 64 up to 256. No torch.
+// Queries are rounded relative to their largest number, by VNNI to 8 bits, as keys are, else to 16; softmax weights
+// times the scales of V relative to the largest of a block, by VNNI to 16 bits, multiplied as two bytes, else to 15.
+// Sums of products are exact, so they do not depend on how queries are grouped. head_dim is a multiple of 64 up to 256.
+// No torch.
 #pragma once
 
 #include <cstddef>

@@ -1,23 +1,14 @@
-// As int8_attention_avx512_vnni.cc for processors without it: products of 16-bit numbers, two a word. Intrinsics because
-// Highway 1.0.3 has not the instruction.
+// As int8_attention_avx512_vnni.cc for processors without it: products of 16-bit numbers, two a word. Intrinsics
+// because Highway 1.0.3 has not the instruction.
 #include "ops/cpu/int8_attention.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "ops/cpu/line_fetcher.h"
-
-#define TL_TARGET __attribute__((target("avx2,fma")))
-#define TL_INLINE TL_TARGET inline __attribute__((always_inline))
-#if defined(__clang__)
-#define TL_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TL_UNROLL _Pragma("GCC unroll 32")
-#endif
+#include "ops/cpu/avx2-inl.h"
+#include "ops/cpu/int8_attention_groups.h"
 
 namespace throughline::ops::cpu {
 namespace {
@@ -76,9 +67,7 @@ TL_INLINE void add_products(__m256i* sums, __m256i a, __m256i b) {
 }
 
 // The sums of neighbouring words of a, then of b.
-TL_INLINE __m256i pair_sums(__m256i a, __m256i b) {
-  return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8);
-}
+TL_INLINE __m256i pair_sums(__m256i a, __m256i b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
 
 // ---------------------------------------------------------------- queries
 
@@ -131,7 +120,6 @@ TL_INLINE QueryEnd query_end(const Int8ScoreTask& task, int64_t query) {
 template <int kQueries>
 constexpr int kVectors = kQueries > 3 ? 2 : 4;
 constexpr int64_t kVectorBytes = 16;
-constexpr int64_t kMostTogether = 6;  // queries; more are parted evenly, so into groups of over three
 
 // kQueries queries against the tile of keys from `slot` on.
 template <int kQueries>
@@ -176,19 +164,10 @@ TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot)
   }
 }
 
-using ScoresOf = void (*)(const Int8ScoreTask& task, int64_t query, int64_t slot);
-constexpr ScoresOf kScoresOf[kMostTogether] = {scores_of<1>, scores_of<2>, scores_of<3>,
-                                               scores_of<4>, scores_of<5>, scores_of<6>};
+constexpr Int8ScoresOf kScoresOf[] = {scores_of<1>, scores_of<2>, scores_of<3>,
+                                      scores_of<4>, scores_of<5>, scores_of<6>};
 
-TL_TARGET void scores(const Int8ScoreTask& task) {
-  const int64_t groups = (task.query_count + kMostTogether - 1) / kMostTogether;
-  for (int64_t slot = 0; slot < task.slots; slot += kInt8Keys.tokens) {
-    for (int64_t i = 0; i < groups; ++i) {
-      const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
-      kScoresOf[to - from - 1](task, from, slot);
-    }
-  }
-}
+void scores(const Int8ScoreTask& task) { scores_in_groups(task, kScoresOf); }
 
 // ---------------------------------------------------------------- softmax
 
@@ -281,9 +260,7 @@ TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, LineFetcher* 
   *fetcher = lines;
 }
 
-using ValuesOf = void (*)(const Int8ValueTask& task, int64_t query, LineFetcher* fetcher);
-constexpr ValuesOf kValuesOf[kMostTogether] = {values_of<1>, values_of<2>, values_of<3>,
-                                               values_of<4>, values_of<5>, values_of<6>};
+constexpr Int8SumsOf kValuesOf[] = {values_of<1>, values_of<2>, values_of<3>, values_of<4>, values_of<5>, values_of<6>};
 
 TL_TARGET void values(const Int8ValueTask& task) {
   const int64_t most = task.seen[task.query_count - 1], slots = (most + kLanes - 1) / kLanes * kLanes;
@@ -295,12 +272,8 @@ TL_TARGET void values(const Int8ValueTask& task) {
     if (q == 0 || seen != task.seen[q - 1]) factors.fill(task.scales, seen);
     soften(task.scores + q * kAttentionBlockSlots, seen, slots, factors, task.highest + q, task.total + q, &fetcher);
   }
-  const int64_t groups = (task.query_count + kMostTogether - 1) / kMostTogether;
-  fetcher.spread(lines * (task.query_count > 3 ? 2 * groups : groups));  // two calls a line, or one
-  for (int64_t i = 0; i < groups; ++i) {
-    const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
-    if (task.seen[to - 1] > 0) kValuesOf[to - from - 1](task, from, &fetcher);
-  }
+  const bool narrow = task.query_count > 3;  // groups of over three, for which half a line is read between two calls
+  sums_in_groups(task, kValuesOf, narrow ? 2 * lines : lines, &fetcher);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "ops/cpu/avx512-inl.h"
-#include "ops/cpu/line_fetcher.h"
+#include "ops/cpu/int8_attention_groups.h"
 
 #define TL_TARGET TL_AVX512("avx512vnni")
 
@@ -108,20 +108,11 @@ TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot)
   }
 }
 
-using ScoresOf = void (*)(const Int8ScoreTask& task, int64_t query, int64_t slot);
-constexpr int64_t kMostTogether = 8;  // their sums fill half of the registers
-constexpr ScoresOf kScoresOf[kMostTogether] = {scores_of<1>, scores_of<2>, scores_of<3>, scores_of<4>,
-                                               scores_of<5>, scores_of<6>, scores_of<7>, scores_of<8>};
+// The sums of eight fill half of the registers.
+constexpr Int8ScoresOf kScoresOf[] = {scores_of<1>, scores_of<2>, scores_of<3>, scores_of<4>,
+                                      scores_of<5>, scores_of<6>, scores_of<7>, scores_of<8>};
 
-TL_TARGET void scores(const Int8ScoreTask& task) {
-  const int64_t groups = (task.query_count + kMostTogether - 1) / kMostTogether;
-  for (int64_t slot = 0; slot < task.slots; slot += kLanes) {
-    for (int64_t i = 0; i < groups; ++i) {
-      const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
-      kScoresOf[to - from - 1](task, from, slot);
-    }
-  }
-}
+void scores(const Int8ScoreTask& task) { scores_in_groups(task, kScoresOf); }
 
 // ---------------------------------------------------------------- softmax
 
@@ -209,7 +200,7 @@ TL_INLINE void sum_values(const std::byte* const* rows, int64_t e, int64_t slots
 
 template <int kQueries>
 TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, LineFetcher* fetcher) {
-  LineFetcher lines = *fetcher;  // in registers
+  LineFetcher lines = *fetcher;                   // in registers
   constexpr int kVectors = kQueries > 3 ? 2 : 4;  // sums fill the registers
   float* sums = task.sums + query * task.sums_stride;
   float steps[kQueries];
@@ -228,10 +219,9 @@ TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, LineFetcher* 
   *fetcher = lines;
 }
 
-using ValuesOf = void (*)(const Int8ValueTask& task, int64_t query, LineFetcher* fetcher);
-constexpr int64_t kMostSummed = 7;  // their sums fill the registers
-constexpr ValuesOf kValuesOf[kMostSummed] = {values_of<1>, values_of<2>, values_of<3>, values_of<4>,
-                                             values_of<5>, values_of<6>, values_of<7>};
+// The sums of seven fill the registers.
+constexpr Int8SumsOf kValuesOf[] = {values_of<1>, values_of<2>, values_of<3>, values_of<4>,
+                                    values_of<5>, values_of<6>, values_of<7>};
 
 TL_TARGET void values(const Int8ValueTask& task) {
   const int64_t most = task.seen[task.query_count - 1], slots = (most + kLanes - 1) / kLanes * kLanes;
@@ -243,12 +233,7 @@ TL_TARGET void values(const Int8ValueTask& task) {
     if (q == 0 || seen != task.seen[q - 1]) factors.fill(task.scales, seen);
     soften(task.scores + q * kAttentionBlockSlots, seen, slots, factors, task.highest + q, task.total + q, &fetcher);
   }
-  const int64_t groups = (task.query_count + kMostSummed - 1) / kMostSummed;
-  fetcher.spread(groups * lines);  // each reads a line's worth between two calls
-  for (int64_t i = 0; i < groups; ++i) {
-    const int64_t from = task.query_count * i / groups, to = task.query_count * (i + 1) / groups;
-    if (task.seen[to - 1] > 0) kValuesOf[to - from - 1](task, from, &fetcher);
-  }
+  sums_in_groups(task, kValuesOf, lines, &fetcher);
 }
 
 }  // namespace

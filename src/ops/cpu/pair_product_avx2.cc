@@ -2,24 +2,16 @@
 #include "ops/cpu/pair_product.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <algorithm>
 
-#define TL_TARGET __attribute__((target("avx2,fma")))
-#define TL_INLINE TL_TARGET inline __attribute__((always_inline))
-#if defined(__clang__)
-#define TL_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TL_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "ops/cpu/avx2-inl.h"
 
 namespace throughline::ops::cpu {
 namespace {
 
 constexpr int64_t kLanes = 8, kColumns = 2 * kLanes;
-constexpr int64_t kRows = 6;     // of a register tile of two vectors
-constexpr int64_t kDepth = 256;  // words at a time: rows widened to 12 KiB
+constexpr int64_t kRows = 6;                   // of a register tile of two vectors
+constexpr int64_t kDepth = 256;                // words at a time: rows widened to 12 KiB
 constexpr int64_t kWideRow = 2 * kDepth + 16;  // a power of two would fall into few cache sets
 
 // sum += a * b. By asm, as g++ 12 else copies the sums of a tile to memory in each round of its loop.

@@ -1,28 +1,20 @@
-// As quantized_gemm_avx512_vnni.cc for processors without it. Intrinsics because Highway 1.0.3 has not the instructions.
+// As quantized_gemm_avx512_vnni.cc for processors without it. Intrinsics because Highway 1.0.3 has not the
+// instructions.
 #include "ops/cpu/quantized_gemm.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <cstring>
 
+#include "ops/cpu/avx2-inl.h"
 #include "ops/cpu/cpu_limit.h"
 #include "ops/cpu/page_heads.h"
-
-#define TL_TARGET __attribute__((target("avx2,fma")))
-#define TL_INLINE TL_TARGET inline __attribute__((always_inline))
-#if defined(__clang__)
-#define TL_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TL_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "ops/cpu/quantized_gemm_tiles.h"
 
 namespace throughline::ops::kernels {
 namespace {
 
 constexpr int64_t kWordBytes = 64;  // one word of each of a panel's rows
 constexpr int64_t kHalf = 8;        // rows of a panel that a vector's words are of
-constexpr int64_t kTileRows = 4;    // rows of X worked on at a time
 
 // Not by the intrinsics: g++ 12 then copies the sums of a tile to memory in each round of its loop.
 TL_INLINE void add_words(__m256i* sums, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(*sums) : "x"(x)); }
@@ -93,7 +85,8 @@ TL_TARGET void int8_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
   }
   for (int r = 0; r < kRows; ++r) {
     for (int h = 0; h < 2; ++h)
-      _mm256_storeu_ps(c + (row + r) * c_row + h * kHalf, _mm256_mul_ps(sums[r][h], _mm256_loadu_ps(scales + h * kHalf)));
+      _mm256_storeu_ps(c + (row + r) * c_row + h * kHalf,
+                       _mm256_mul_ps(sums[r][h], _mm256_loadu_ps(scales + h * kHalf)));
   }
 }
 
@@ -139,32 +132,16 @@ TL_TARGET void int4_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
   }
 }
 
-// Calls PANEL<n> for tiles of up to kTileRows rows.
-#define TL_ROW_TILES(PANEL, ...)                               \
-  for (int64_t row = 0; row < x.rows;) {                       \
-    const int64_t left = x.rows - row;                         \
-    if (left >= kTileRows) {                                   \
-      PANEL<kTileRows>(x, row, __VA_ARGS__), row += kTileRows; \
-    } else if (left >= 2) {                                    \
-      PANEL<2>(x, row, __VA_ARGS__), row += 2;                 \
-    } else {                                                   \
-      PANEL<1>(x, row, __VA_ARGS__), row += 1;                 \
-    }                                                          \
-  }
+constexpr PanelRows<float> kInt8Tiles[] = {int8_panel<1>, int8_panel<2>, int8_panel<4>};
+constexpr PanelRows<uint16_t> kInt4Tiles[] = {int4_panel<1>, int4_panel<2>, int4_panel<4>};
 
-TL_TARGET void int8_all(const QuantizedRows& x, const uint8_t* w, const float* scales, int64_t panels, float* c,
-                        int64_t c_row) {
-  for (int64_t p = 0; p < panels; ++p) {
-    TL_ROW_TILES(int8_panel, w + p * x.groups * 8 * kWordBytes, scales + p * kPanelRows, c + p * kPanelRows, c_row)
-  }
+void int8_all(const QuantizedRows& x, const uint8_t* w, const float* scales, int64_t panels, float* c, int64_t c_row) {
+  all_panels(x, w, x.groups * 8 * kWordBytes, scales, kPanelRows, panels, c, c_row, kInt8Tiles);
 }
 
-TL_TARGET void int4_all(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
-                        int64_t c_row) {
-  for (int64_t p = 0; p < panels; ++p) {
-    TL_ROW_TILES(int4_panel, w + p * x.groups * 4 * kWordBytes, scales + p * x.groups * kPanelRows, c + p * kPanelRows,
-                 c_row)
-  }
+void int4_all(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
+              int64_t c_row) {
+  all_panels(x, w, x.groups * 4 * kWordBytes, scales, x.groups * kPanelRows, panels, c, c_row, kInt4Tiles);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "ops/cpu/avx512-inl.h"
 #include "ops/cpu/cpu_limit.h"
 #include "ops/cpu/page_heads.h"
+#include "ops/cpu/quantized_gemm_tiles.h"
 
 #define TL_TARGET TL_AVX512("avx512vnni")
 
@@ -14,7 +15,6 @@ namespace throughline::ops::kernels {
 namespace {
 
 constexpr int64_t kWordBytes = 64;  // one word of each of a panel's rows
-constexpr int64_t kTileRows = 8;    // rows of X worked on at a time: 8 integer and 8 float sums
 
 TL_INLINE __m512i word_of(const int8_t* x) {
   int32_t word;
@@ -24,7 +24,7 @@ TL_INLINE __m512i word_of(const int8_t* x) {
 
 // Rows [row, row + kRows) of X against one panel.
 template <int kRows>
-TL_TARGET void int8_panel(const QuantizedRows& x, int64_t row, const uint8_t* w, __m512 scale, float* c,
+TL_TARGET void int8_panel(const QuantizedRows& x, int64_t row, const uint8_t* w, const float* scales, float* c,
                           int64_t c_row) {
   __m512 sums[kRows];
   for (int r = 0; r < kRows; ++r) sums[r] = _mm512_setzero_ps();
@@ -46,7 +46,8 @@ TL_TARGET void int8_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
       sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r]), _mm512_set1_ps(x.scales[at + r * x.groups]), sums[r]);
     }
   }
-  for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(c + (row + r) * c_row, _mm512_mul_ps(sums[r], scale));
+  for (int r = 0; r < kRows; ++r)
+    _mm512_storeu_ps(c + (row + r) * c_row, _mm512_mul_ps(sums[r], _mm512_loadu_ps(scales)));
 }
 
 template <int kRows>
@@ -85,35 +86,16 @@ TL_TARGET void int4_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
   for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(c + (row + r) * c_row, sums[r]);
 }
 
-// Calls f.template operator()<n>(first) for tiles of up to kTileRows rows.
-#define TL_ROW_TILES(PANEL, ...)                               \
-  for (int64_t row = 0; row < x.rows;) {                       \
-    const int64_t left = x.rows - row;                         \
-    if (left >= kTileRows) {                                   \
-      PANEL<kTileRows>(x, row, __VA_ARGS__), row += kTileRows; \
-    } else if (left >= 4) {                                    \
-      PANEL<4>(x, row, __VA_ARGS__), row += 4;                 \
-    } else if (left >= 2) {                                    \
-      PANEL<2>(x, row, __VA_ARGS__), row += 2;                 \
-    } else {                                                   \
-      PANEL<1>(x, row, __VA_ARGS__), row += 1;                 \
-    }                                                          \
-  }
+constexpr PanelRows<float> kInt8Tiles[] = {int8_panel<1>, int8_panel<2>, int8_panel<4>, int8_panel<8>};
+constexpr PanelRows<uint16_t> kInt4Tiles[] = {int4_panel<1>, int4_panel<2>, int4_panel<4>, int4_panel<8>};
 
-TL_TARGET void int8_all(const QuantizedRows& x, const uint8_t* w, const float* scales, int64_t panels, float* c,
-                        int64_t c_row) {
-  for (int64_t p = 0; p < panels; ++p) {
-    const __m512 scale = _mm512_loadu_ps(scales + p * kPanelRows);
-    TL_ROW_TILES(int8_panel, w + p * x.groups * 8 * kWordBytes, scale, c + p * kPanelRows, c_row)
-  }
+void int8_all(const QuantizedRows& x, const uint8_t* w, const float* scales, int64_t panels, float* c, int64_t c_row) {
+  all_panels(x, w, x.groups * 8 * kWordBytes, scales, kPanelRows, panels, c, c_row, kInt8Tiles);
 }
 
-TL_TARGET void int4_all(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
-                        int64_t c_row) {
-  for (int64_t p = 0; p < panels; ++p) {
-    TL_ROW_TILES(int4_panel, w + p * x.groups * 4 * kWordBytes, scales + p * x.groups * kPanelRows, c + p * kPanelRows,
-                 c_row)
-  }
+void int4_all(const QuantizedRows& x, const uint8_t* w, const uint16_t* scales, int64_t panels, float* c,
+              int64_t c_row) {
+  all_panels(x, w, x.groups * 4 * kWordBytes, scales, x.groups * kPanelRows, panels, c, c_row, kInt4Tiles);
 }
 
 }  // namespace
