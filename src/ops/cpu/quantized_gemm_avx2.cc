@@ -7,7 +7,6 @@
 
 #include "ops/cpu/avx2-inl.h"
 #include "ops/cpu/cpu_limit.h"
-#include "ops/cpu/page_heads.h"
 #include "ops/cpu/quantized_gemm_tiles.h"
 
 namespace throughline::ops::kernels {
@@ -19,6 +18,12 @@ constexpr int64_t kHalf = 8;        // rows of a panel that a vector's words are
 // Not by the intrinsics: g++ 12 then copies the sums of a tile to memory in each round of its loop.
 TL_INLINE void add_words(__m256i* sums, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(*sums) : "x"(x)); }
 TL_INLINE void add_halves(__m256i* sums, __m256i x) { asm("vpaddw %1, %0, %0" : "+x"(*sums) : "x"(x)); }
+
+// As many lines of the panel, or of those behind it, as are about to be read from it, into L2.
+TL_INLINE void fetch(const uint8_t* w, int64_t lines) {
+  constexpr int64_t kAheadBytes = 8 << 10;
+  for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(w + kAheadBytes + i * 64, /*write=*/0, /*L2 and below*/ 2);
+}
 
 // sums[half] += dots * scale
 template <int kRows>
@@ -54,7 +59,7 @@ TL_TARGET void int8_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
         _mm256_store_si256(reinterpret_cast<__m256i*>(wide[r] + 16 * i), _mm256_cvtepi8_epi16(part));
       }
     }
-    if (row == 0) cpu::fetch_page_heads(w, 8 * kWordBytes);
+    if (row == 0) fetch(w, 8);
     __m256i dots[kRows][2];
     TL_UNROLL
     for (int h = 0; h < 2; ++h) {
@@ -100,7 +105,7 @@ TL_TARGET void int4_panel(const QuantizedRows& x, int64_t row, const uint8_t* w,
   const int64_t x_row = x.groups * kQuantGroup;
   const int8_t* values = x.values + row * x_row;
   for (int64_t g = 0; g < x.groups; ++g, w += 4 * kWordBytes, values += kQuantGroup, scales += kPanelRows) {
-    if (row == 0) cpu::fetch_page_heads(w, 4 * kWordBytes);
+    if (row == 0) fetch(w, 4);
     __m256i pairs[kRows][2], dots[kRows][2];
     TL_UNROLL
     for (int r = 0; r < kRows; ++r) pairs[r][0] = pairs[r][1] = _mm256_setzero_si256();
