@@ -1,7 +1,7 @@
-// libFuzzer: whole grading on any (gold, response) and profile. No crash, no leak, no input over 10 ms, repeatable.
+// libFuzzer: whole grading on any (gold, response) and profile. No crash, no leak, no input over 20 ms, repeatable.
 // The first byte chooses the profile, the first newline parts gold and response.
 // With THROUGHLINE_FUZZ_STEP_NS=N, also no input over 2 ms whose steps take more than N ns each: finds work that is
-// not charged to the step budget long before it adds up to 10 ms.
+// not charged to the step budget long before it adds up to that.
 // rooms: gym text base
 #include <cstdint>
 #include <cstdio>

@@ -1,4 +1,4 @@
-// libFuzzer: the LaTeX parser on any bytes. No crash, no leak, no input over 10 ms, steps within the budget.
+// libFuzzer: the LaTeX parser on any bytes. No crash, no leak, no input over 20 ms, steps within the budget.
 // The first byte chooses the options.
 // rooms: gym text base
 #include <cstdint>
