@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cpu/exp2.h"
 #include "ops/cpu/unroll.h"
 
 // Each file says what it needs besides: #define TL_TARGET TL_AVX512("avx512bf16").
@@ -40,15 +41,12 @@ TL_AVX512_INLINE __m512 sums_of_lanes(const __m512* a) {
   return _mm512_add_ps(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
 }
 
-// 2^x for x <= 0, by a polynomial on [0, 1] (largest relative error 1.5e-7); 0 for minus infinity.
+// 2^x for x <= 0, by kExp2; 0 for minus infinity.
 TL_AVX512_INLINE __m512 exp2_of(__m512 x) {
   const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);  // what is over its floor
-  __m512 y = _mm512_set1_ps(1.86713005e-3F);
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.01703071e-3F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.57999127e-2F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.40164444e-1F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.93151295e-1F));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0F));
+  __m512 y = _mm512_set1_ps(cpu::kExp2[0]);
+  TL_UNROLL
+  for (int i = 1; i < 6; ++i) y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(cpu::kExp2[i]));
   return _mm512_scalef_ps(y, x);  // by 2 to the floor
 }
 

@@ -4,10 +4,10 @@
 
 #if defined(__x86_64__)
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "ops/cpu/avx2-inl.h"
+#include "ops/cpu/exp2.h"
 #include "ops/cpu/int8_attention_groups.h"
 
 namespace throughline::ops::cpu {
@@ -39,16 +39,13 @@ TL_INLINE __m256i first_of(int64_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(std::clamp<int64_t>(count, 0, kLanes))), lanes);
 }
 
-// 2^x for x <= 0, by the polynomial of avx512-inl.h; 2^-126 stands for all that is less.
+// 2^x for x <= 0, by kExp2; 2^-126 stands for all that is less.
 TL_INLINE __m256 exp2_of(__m256 x) {
   const __m256 in_range = _mm256_max_ps(_mm256_set1_ps(-126), x);  // in this order NaN stays
   const __m256 whole = _mm256_floor_ps(in_range), f = _mm256_sub_ps(in_range, whole);
-  __m256 y = _mm256_set1_ps(1.86713005e-3F);
-  y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(9.01703071e-3F));
-  y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(5.57999127e-2F));
-  y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(2.40164444e-1F));
-  y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(6.93151295e-1F));
-  y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(1.0F));
+  __m256 y = _mm256_set1_ps(kExp2[0]);
+  TL_UNROLL
+  for (int i = 1; i < 6; ++i) y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(kExp2[i]));
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
   return _mm256_mul_ps(y, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
 }
@@ -121,6 +118,17 @@ template <int kQueries>
 constexpr int kVectors = kQueries > 3 ? 2 : 4;
 constexpr int64_t kVectorBytes = 16;
 
+// To each query's sums the products of `wide` with its four numbers, `stride` apart.
+template <int kQueries, int kV, class T>
+TL_INLINE void add_all(const __m256i* wide, const T* factors, int64_t stride, __m256i (*sums)[kV]) {
+  TL_UNROLL
+  for (int q = 0; q < kQueries; ++q) {
+    const __m256i numbers = four_numbers(factors + q * stride);
+    TL_UNROLL
+    for (int v = 0; v < kV; ++v) add_products(&sums[q][v], wide[v], numbers);
+  }
+}
+
 // kQueries queries against the tile of keys from `slot` on.
 template <int kQueries>
 TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot) {
@@ -141,12 +149,7 @@ TL_TARGET void scores_of(const Int8ScoreTask& task, int64_t query, int64_t slot)
       TL_UNROLL
       for (int v = 0; v < kV; ++v)
         wide[v] = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(keys + v * kVectorBytes)));
-      TL_UNROLL
-      for (int q = 0; q < kQueries; ++q) {
-        const __m256i numbers = four_numbers(queries + q * kInt8QueryBytes);
-        TL_UNROLL
-        for (int v = 0; v < kV; ++v) add_products(&sums[q][v], wide[v], numbers);
-      }
+      add_all<kQueries, kV>(wide, queries, kInt8QueryBytes, sums);
       queries += kInt8Keys.together * sizeof(int16_t), keys += kTileWord, ahead += kTileWord;
     }
     TL_UNROLL
@@ -240,12 +243,7 @@ TL_TARGET void values_of(const Int8ValueTask& task, int64_t query, LineFetcher* 
       TL_UNROLL
       for (int v = 0; v < kV; ++v)
         wide[v] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values + v * kVectorBytes)));
-      TL_UNROLL
-      for (int q = 0; q < kQueries; ++q) {
-        const __m256i numbers = four_numbers(weights + q * kAttentionBlockSlots);
-        TL_UNROLL
-        for (int v = 0; v < kV; ++v) add_products(&sums[q][v], wide[v], numbers);
-      }
+      add_all<kQueries, kV>(wide, weights, kAttentionBlockSlots, sums);
     }
     TL_UNROLL
     for (int q = 0; q < kQueries; ++q) {
