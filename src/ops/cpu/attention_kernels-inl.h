@@ -87,14 +87,22 @@ HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::by
   int64_t i = 0;
   // Rows see the more the later they are: queries before i may see nothing of these slots.
   while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
-  for (; kMostScored == 4 && i + 4 <= w.queries; i += 4, fetch = 0) {
-    ScoreTile<Row, 4>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
-  }
-  for (; i + 2 <= w.queries; i += 2, fetch = 0) {
-    ScoreTile<Row, 2>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
-  }
-  if (i < w.queries) {
-    ScoreTile<Row, 1>(w.query + i * w.padded, w.padded, rows, fetch, w.scores + i * kBlock + slot);
+  for (; i < w.queries; i += 4, fetch = 0) {
+    const float* queries = w.query + i * w.padded;
+    float* scores = w.scores + i * kBlock + slot;
+    switch (w.queries - i) {
+      case 1:
+        ScoreTile<Row, 1>(queries, w.padded, rows, fetch, scores);
+        break;
+      case 2:
+        ScoreTile<Row, 2>(queries, w.padded, rows, fetch, scores);
+        break;
+      case 3:
+        ScoreTile<Row, 3>(queries, w.padded, rows, fetch, scores);
+        break;
+      default:
+        ScoreTile<Row, 4>(queries, w.padded, rows, fetch, scores);
+    }
   }
 }
 
@@ -243,13 +251,29 @@ template <class Row>
 HWY_INLINE void ValuesOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
                          int64_t count, int64_t fetch, const Workspace& w) {
   int64_t i = 0;
-  for (; i + 4 <= w.queries; i += 4, fetch = 0) {
-    ValuesOfGroup<Row, 4>(task, block, i, rows, slot, count, fetch, w);
+  for (int64_t groups = (w.queries + kMostSummed - 1) / kMostSummed; groups > 0; --groups, fetch = 0) {
+    const int64_t together = (w.queries - i + groups - 1) / groups;  // groups as equal as may be
+    switch (together) {
+      case 1:
+        ValuesOfGroup<Row, 1>(task, block, i, rows, slot, count, fetch, w);
+        break;
+      case 2:
+        ValuesOfGroup<Row, 2>(task, block, i, rows, slot, count, fetch, w);
+        break;
+      case 3:
+        ValuesOfGroup<Row, 3>(task, block, i, rows, slot, count, fetch, w);
+        break;
+      case 4:
+        ValuesOfGroup<Row, 4>(task, block, i, rows, slot, count, fetch, w);
+        break;
+      case 5:
+        ValuesOfGroup<Row, HWY_MIN(5, kMostSummed)>(task, block, i, rows, slot, count, fetch, w);
+        break;
+      default:
+        ValuesOfGroup<Row, kMostSummed>(task, block, i, rows, slot, count, fetch, w);
+    }
+    i += together;
   }
-  for (; i + 2 <= w.queries; i += 2, fetch = 0) {
-    ValuesOfGroup<Row, 2>(task, block, i, rows, slot, count, fetch, w);
-  }
-  if (i < w.queries) ValuesOfGroup<Row, 1>(task, block, i, rows, slot, count, fetch, w);
 }
 
 HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {

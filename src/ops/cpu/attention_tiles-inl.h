@@ -31,10 +31,12 @@ constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a r
 // its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
 constexpr int64_t kPrefetchBytes = 16 << 10;
 constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 128;
-// Queries whose scores are worked on at a time, and vectors of sums of values that registers hold beside what they
-// take.
-constexpr int kMostScored = kManyRegisters ? 4 : 2;
-constexpr int kSumVectors = kManyRegisters ? 16 : 8;
+// Rows of K whose scores are worked on at a time; queries whose sums of values are, and vectors of these: as many as
+// registers hold beside what they take.
+template <int kQueries>
+constexpr int kScoredRows = kManyRegisters || kQueries <= 2 ? 4 : 2;
+constexpr int kMostSummed = kManyRegisters ? 4 : 6;
+constexpr int kSumVectors = kManyRegisters ? 16 : 12;
 constexpr float kNoScore = -3.0e38f;
 static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
 static_assert(kScoreSlots % kInt8Keys.tokens == 0 && kValueSlots % kInt8Values.tokens == 0);
@@ -46,24 +48,25 @@ constexpr int64_t Padded(int64_t head_dim) { return (head_dim + kChunk - 1) / kC
 // fp32 values, in lane layout.
 struct FloatRow {
   static constexpr int64_t kBytes = 4;
-  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& first, Vec& second) {
-    const FloatTag d;
-    const float* from = reinterpret_cast<const float*>(row) + chunk * kChunk;
-    first = hn::LoadU(d, from);
-    second = hn::LoadU(d, from + kLanes);
+  static HWY_INLINE Vec First(const std::byte* row, int64_t chunk) {
+    return hn::LoadU(FloatTag(), reinterpret_cast<const float*>(row) + chunk * kChunk);
+  }
+  static HWY_INLINE Vec Second(const std::byte* row, int64_t chunk) {
+    return hn::LoadU(FloatTag(), reinterpret_cast<const float*>(row) + chunk * kChunk + kLanes);
   }
 };
 
 // bf16 values; widening splits a chunk into its even and its odd elements.
 struct Bf16Row {
   static constexpr int64_t kBytes = 2;
-  static HWY_INLINE void Pair(const std::byte* row, int64_t chunk, Vec& even, Vec& odd) {
-    const FloatTag d;
-    const BitsTag bits;
-    const auto both =
-        hn::BitCast(bits, hn::LoadU(HalfBitsTag(), reinterpret_cast<const uint16_t*>(row) + chunk * kChunk));
-    even = hn::BitCast(d, hn::ShiftLeft<16>(both));
-    odd = hn::BitCast(d, hn::And(both, hn::Set(bits, 0xffff0000u)));
+  static HWY_INLINE hn::Vec<BitsTag> Both(const std::byte* row, int64_t chunk) {
+    return hn::BitCast(BitsTag(), hn::LoadU(HalfBitsTag(), reinterpret_cast<const uint16_t*>(row) + chunk * kChunk));
+  }
+  static HWY_INLINE Vec First(const std::byte* row, int64_t chunk) {
+    return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(Both(row, chunk)));
+  }
+  static HWY_INLINE Vec Second(const std::byte* row, int64_t chunk) {
+    return hn::BitCast(FloatTag(), hn::And(Both(row, chunk), hn::Set(BitsTag(), 0xffff0000u)));
   }
 };
 
@@ -71,20 +74,17 @@ struct Bf16Row {
 template <class Row>
 HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_bytes, float* out) {
   const FloatTag d;
-  Vec first, second;
   int64_t chunk = 0;
   for (; (chunk + 1) * kChunk <= head_dim; ++chunk) {
-    Row::Pair(row, chunk, first, second);
-    hn::Store(first, d, out + chunk * kChunk);
-    hn::Store(second, d, out + chunk * kChunk + kLanes);
+    hn::Store(Row::First(row, chunk), d, out + chunk * kChunk);
+    hn::Store(Row::Second(row, chunk), d, out + chunk * kChunk + kLanes);
   }
   const int64_t rest = head_dim - chunk * kChunk;
   if (rest == 0) return;
   HWY_ALIGN std::byte padded[kChunk * sizeof(float)] = {};
   std::memcpy(padded, row + chunk * kChunk * element_bytes, rest * element_bytes);
-  Row::Pair(padded, 0, first, second);
-  hn::Store(first, d, out + chunk * kChunk);
-  hn::Store(second, d, out + chunk * kChunk + kLanes);
+  hn::Store(Row::First(padded, 0), d, out + chunk * kChunk);
+  hn::Store(Row::Second(padded, 0), d, out + chunk * kChunk + kLanes);
 }
 
 // A token of a tile of int8 keys (ops/int8_tiles.h).
@@ -151,18 +151,28 @@ HWY_NOINLINE Vec Exp(Vec x) { return throughline::ops::HWY_NAMESPACE::Exp(x); }
 
 HWY_INLINE float ExpOne(float x) { return hn::GetLane(Exp(hn::Set(FloatTag(), x))); }
 
-// Lower half: sums of neighbours in a; upper half: in b. log2(lanes) rounds of it reduce as many vectors to one.
+// Sums of neighbours in a, and in b. log2(lanes) rounds of it reduce as many vectors, a row each, to one. kRows: rows
+// that a and b each hold the sums of.
+template <int kRows>
 HWY_INLINE Vec PairSums(Vec a, Vec b) {
+#if HWY_TARGET == HWY_AVX2
+  // Halves stay apart up to the last round.
+  if constexpr (kRows < kLanes / 2) return Vec{_mm256_hadd_ps(a.raw, b.raw)};
+  return Vec{_mm256_add_ps(_mm256_permute2f128_ps(a.raw, b.raw, 0x20), _mm256_permute2f128_ps(a.raw, b.raw, 0x31))};
+#else
   const FloatTag d;
   return hn::Add(hn::ConcatEven(d, b, a), hn::ConcatOdd(d, b, a));
+#endif
 }
 
-template <int kGroups>
-HWY_INLINE Vec SumOfGroups(const Vec* groups) {
-  if constexpr (kGroups == 1) {
-    return groups[0];
+// Of kVectors vectors, each of kRows rows.
+template <int kVectors, int kRows>
+HWY_INLINE Vec SumOfLanes(const Vec* of) {
+  if constexpr (kVectors == 1) {
+    return of[0];
   } else {
-    return PairSums(SumOfGroups<kGroups / 2>(groups), SumOfGroups<kGroups / 2>(groups + kGroups / 2));
+    constexpr int kHalf = kVectors / 2;
+    return PairSums<kHalf * kRows>(SumOfLanes<kHalf, kRows>(of), SumOfLanes<kHalf, kRows>(of + kHalf));
   }
 }
 
@@ -172,36 +182,45 @@ template <class Row, int kQueries>
 HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, int64_t fetch,
                           float* scores) {
   const FloatTag d;
-  constexpr int kGroups = static_cast<int>(kLanes / 4);
-  Vec fours[kQueries][kGroups];
+  constexpr int kRows = kScoredRows<kQueries>, kGroups = static_cast<int>(kLanes) / kRows;
+  Vec groups[kQueries][kGroups];
   TL_UNROLL
   for (int group = 0; group < kGroups; ++group) {
-    const std::byte* const* four = rows + 4 * group;
-    if (fetch > 0) {
-      for (int i = 0; i < 4; ++i) FetchAhead(four[i + fetch], padded * Row::kBytes);
-    }
-    Vec sums[kQueries][4];
+    const std::byte* const* some = rows + kRows * group;
+    Vec sums[kQueries][kRows];
+    TL_UNROLL
     for (int q = 0; q < kQueries; ++q) {
-      for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
+      TL_UNROLL
+      for (int i = 0; i < kRows; ++i) sums[q][i] = hn::Zero(d);
     }
     for (int64_t chunk = 0; chunk * kChunk < padded; ++chunk) {
-      Vec query[kQueries][2];
+      const float* query = queries + chunk * kChunk;
+      Vec part[kRows];
+      TL_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        if (fetch > 0) FetchAhead(some[i + fetch] + chunk * kChunk * Row::kBytes, kChunk * Row::kBytes);
+        part[i] = Row::First(some[i], chunk);
+      }
+      TL_UNROLL
       for (int q = 0; q < kQueries; ++q) {
-        for (int i = 0; i < 2; ++i) query[q][i] = hn::Load(d, queries + q * padded + chunk * kChunk + i * kLanes);
+        const Vec first = hn::Load(d, query + q * padded);
+        TL_UNROLL
+        for (int i = 0; i < kRows; ++i) add_product(first, part[i], sums[q][i]);
       }
-      for (int i = 0; i < 4; ++i) {
-        Vec first, second;
-        Row::Pair(four[i], chunk, first, second);
-        for (int q = 0; q < kQueries; ++q) add_product(query[q][0], first, sums[q][i]);
-        for (int q = 0; q < kQueries; ++q) add_product(query[q][1], second, sums[q][i]);
+      TL_UNROLL
+      for (int i = 0; i < kRows; ++i) part[i] = Row::Second(some[i], chunk);
+      TL_UNROLL
+      for (int q = 0; q < kQueries; ++q) {
+        const Vec second = hn::Load(d, query + q * padded + kLanes);
+        TL_UNROLL
+        for (int i = 0; i < kRows; ++i) add_product(second, part[i], sums[q][i]);
       }
     }
-    for (int q = 0; q < kQueries; ++q) {
-      fours[q][group] = PairSums(PairSums(sums[q][0], sums[q][1]), PairSums(sums[q][2], sums[q][3]));
-    }
+    TL_UNROLL
+    for (int q = 0; q < kQueries; ++q) groups[q][group] = SumOfLanes<kRows, 1>(sums[q]);
   }
   TL_UNROLL
-  for (int q = 0; q < kQueries; ++q) hn::Store(SumOfGroups<kGroups>(fours[q]), d, scores + q * kBlock);
+  for (int q = 0; q < kQueries; ++q) hn::Store(SumOfLanes<kGroups, kRows>(groups[q]), d, scores + q * kBlock);
 }
 
 // sums[q][chunk0 .. chunk0 + kChunks) += weights[q][slot] * row[slot], slot after slot.
@@ -220,9 +239,15 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
       FetchAhead(rows[slot + fetch] + chunk0 * kChunk * Row::kBytes, kChunks * kChunk * Row::kBytes);
     }
     Vec values[2 * kChunks];
-    for (int c = 0; c < kChunks; ++c) Row::Pair(rows[slot], chunk0 + c, values[2 * c], values[2 * c + 1]);
+    TL_UNROLL
+    for (int c = 0; c < kChunks; ++c) {
+      values[2 * c] = Row::First(rows[slot], chunk0 + c);
+      values[2 * c + 1] = Row::Second(rows[slot], chunk0 + c);
+    }
+    TL_UNROLL
     for (int q = 0; q < kQueries; ++q) {
       const Vec weight = hn::Set(d, weights[q * kBlock + slot]);
+      TL_UNROLL
       for (int i = 0; i < 2 * kChunks; ++i) add_product(weight, values[i], acc[q][i]);
     }
   }
@@ -237,7 +262,7 @@ template <class Row, int kQueries>
 HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
                           int64_t padded, float* sums, int64_t sums_stride) {
   if (slots <= 0) return;
-  constexpr int kWide = HWY_MIN(4, kSumVectors / 2 / kQueries);
+  constexpr int kMost = kSumVectors / 2 / kQueries, kWide = kMost >= 4 ? 4 : kMost >= 2 ? 2 : 1;
   int64_t chunk = 0;
   for (; (chunk + kWide) * kChunk <= padded; chunk += kWide) {
     ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, sums, sums_stride);
