@@ -1,4 +1,4 @@
-"""openvino-genai's ContinuousBatchingPipeline, driven step by step: MODEL WEIGHTS(bf16|int8|int4) KV(bf16|u8) [EVICT tokens]
+"""openvino-genai's ContinuousBatchingPipeline, driven step by step: MODEL WEIGHTS(bf16|int8|int4) KV(bf16|f32|u8) HINT(bf16|f32) [EVICT tokens]
 
 Prompts over 8192 tokens are prefilled with its tri-shape sparse attention, to save time; decode reads the whole cache.
 With EVICT its CacheEvictionConfig keeps so many tokens; the prompt is then EVICT + 512 tokens, whatever the depth."""
@@ -6,8 +6,8 @@ import sys
 import numpy, openvino as ov, openvino_genai as og
 from peer import PEERS, bytes_per_step, serve
 
-model, weights, kv = sys.argv[1:4]
-evict = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+model, weights, kv, hint = sys.argv[1:5]
+evict = int(sys.argv[5]) if len(sys.argv) > 5 else 0
 WEIGHT_BYTES = {"bf16": 2, "int8": 1, "int4": 0.5625}
 rng = numpy.random.default_rng(1)
 
@@ -23,7 +23,7 @@ def pipeline(order, length):
     elif length > 8192:
         s.use_sparse_attention = True
         s.sparse_attention_config = og.SparseAttentionConfig(og.SparseAttentionMode.TRISHAPE, 32, 128, 256)
-    properties = {"INFERENCE_NUM_THREADS": order["threads"], "INFERENCE_PRECISION_HINT": "bf16", "KV_CACHE_PRECISION": kv,
+    properties = {"INFERENCE_NUM_THREADS": order["threads"], "INFERENCE_PRECISION_HINT": hint, "KV_CACHE_PRECISION": kv,
                   "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     return og.ContinuousBatchingPipeline(f"{PEERS}/models/{model}-ov-{weights}", s, "CPU", properties)
 
@@ -62,7 +62,7 @@ def prepare(order):
 
     decode(4)
     note = f"cache bounded to {evict}" if evict else "sparse prefill" if depth > 8192 else ""
-    return decode, bytes_per_step(model, batch, evict or depth, WEIGHT_BYTES[weights], 2 if kv == "bf16" else 1), note
+    return decode, bytes_per_step(model, batch, evict or depth, WEIGHT_BYTES[weights], {"bf16": 2, "f32": 4, "u8": 1}[kv]), note
 
 
 serve(prepare, og.__version__)
