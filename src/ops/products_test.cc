@@ -136,9 +136,10 @@ RC_GTEST_PROP(QuantizedProducts, EqualTheNumbersTheyStandFor, ()) {
     const at::Tensor x = at::randn({n, in}), w = at::randn({out, in});
     const QuantizedWeight q = quantize_weight(w, format);
     const at::Tensor plain = dequantize_weight(q, format, out, in), rounded = through_int8(x);
-    // Half a unit of the scale: of 127 to the row's largest; of 8 to the group's.
-    const double unit = format == WeightFormat::kInt8 ? 1.0 / 127 / 2 : 1.0 / 8;
-    RC_ASSERT(plain.sub(w).abs().max().item<double>() <= unit * 1.02 * w.abs().max().item<double>() + 1e-6);
+    // Half a unit of the row's scale. Of a group's a whole one, for what is cut at 7 opposite to its largest at -8, and
+    // what the fit of all adds for one: over a tenth in one of 40,000 draws.
+    const double unit = format == WeightFormat::kInt8 ? 1.02 / 127 / 2 : 1.4 / 8;
+    RC_ASSERT(plain.sub(w).abs().max().item<double>() <= unit * w.abs().max().item<double>() + 1e-6);
     RC_ASSERT(rounded.sub(x).abs().max().item<double>() <= 0.51 / 127 * x.abs().max().item<double>());
     const at::Tensor want = linear_reference(rounded, plain, at::zeros({out}));
     RC_ASSERT(worst_of_sums(linears(x, {{q, {}, format, out, in}}).front(), want, in) < 3e-6);
