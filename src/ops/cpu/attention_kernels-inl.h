@@ -81,28 +81,24 @@ HWY_INLINE int64_t SlotsSeen(const AttentionTask& task, int64_t block, int64_t q
   return HWY_MAX(int64_t{0}, HWY_MIN(seen, kBlock));
 }
 
+// The first min(left, kQueries) of `left` queries.
+template <class Row, int kQueries = kMostQueries>
+HWY_INLINE void ScoreSome(int64_t left, const float* queries, int64_t padded, const std::byte* const* rows,
+                          int64_t ahead, float* scores) {
+  if constexpr (kQueries > 1) {
+    if (left < kQueries) return ScoreSome<Row, kQueries - 1>(left, queries, padded, rows, ahead, scores);
+  }
+  ScoreTile<Row, kQueries>(queries, padded, rows, ahead, scores);
+}
+
 template <class Row>
 HWY_INLINE void ScoresOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
-                         int64_t fetch, const Workspace& w) {
+                         int64_t ahead, const Workspace& w) {
   int64_t i = 0;
   // Rows see the more the later they are: queries before i may see nothing of these slots.
-  while (i + 4 <= w.queries && SlotsSeen(task, block, i + 3) <= slot) i += 4;
-  for (; i < w.queries; i += 4, fetch = 0) {
-    const float* queries = w.query + i * w.padded;
-    float* scores = w.scores + i * kBlock + slot;
-    switch (w.queries - i) {
-      case 1:
-        ScoreTile<Row, 1>(queries, w.padded, rows, fetch, scores);
-        break;
-      case 2:
-        ScoreTile<Row, 2>(queries, w.padded, rows, fetch, scores);
-        break;
-      case 3:
-        ScoreTile<Row, 3>(queries, w.padded, rows, fetch, scores);
-        break;
-      default:
-        ScoreTile<Row, 4>(queries, w.padded, rows, fetch, scores);
-    }
+  while (i + kMostQueries <= w.queries && SlotsSeen(task, block, i + kMostQueries - 1) <= slot) i += kMostQueries;
+  for (; i < w.queries; i += kMostQueries, ahead = 0) {
+    ScoreSome<Row>(w.queries - i, w.query + i * w.padded, w.padded, rows, ahead, w.scores + i * kBlock + slot);
   }
 }
 
@@ -189,17 +185,15 @@ HWY_NOINLINE void BlockScores(const AttentionTask& task, int64_t block, const Bl
   const bool widen = w.queries >= kWidenQueries || task.k->int8 || task.k->head_dim % kChunk != 0;
   for (int64_t slot = 0; slot < rows.slots; slot += kScoreSlots) {
     const std::byte* wide_rows[kScoreSlots];
-    if (widen) {
-      for (int64_t i = 0; i < kScoreSlots; ++i) {
-        float* wide = w.widened + i * w.padded;
-        FetchAhead(rows.k()[slot + i + rows.ahead], task.k->row_bytes());
-        Widen(*task.k, rows.k() + slot, i, rows.k_scales()[slot + i], wide);
-        wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
-      }
+    for (int64_t i = 0; widen && i < kScoreSlots; ++i) {
+      float* wide = w.widened + i * w.padded;
+      FetchAhead(rows.k()[slot + i + rows.ahead], task.k->row_bytes());
+      Widen(*task.k, rows.k() + slot, i, rows.k_scales()[slot + i], wide);
+      wide_rows[i] = reinterpret_cast<const std::byte*>(wide);
     }
     for (int64_t i = 0; i < kScoreSlots; i += kLanes) {
       if (widen) {
-        ScoresOf<FloatRow>(task, block, wide_rows + i, slot + i, 0, w);
+        ScoresOf<WideRow>(task, block, wide_rows + i, slot + i, 0, w);
       } else if (task.k->bf16) {
         ScoresOf<Bf16Row>(task, block, rows.k() + slot + i, slot + i, rows.ahead, w);
       } else {
@@ -230,18 +224,24 @@ HWY_NOINLINE void BlockSoftmax(float* scores, int64_t slots, float* highest_out,
   *total_out = hn::GetLane(hn::SumOfLanes(d, total));
 }
 
-// One query group over slots [slot, slot + count): together as far as all see, then each by itself.
-template <class Row, int kQueries>
-HWY_INLINE void ValuesOfGroup(const AttentionTask& task, int64_t block, int64_t query, const std::byte* const* rows,
-                              int64_t slot, int64_t count, int64_t fetch, const Workspace& w) {
+// min(left, kQueries) queries over slots [slot, slot + slots): together as far as all see, then each by itself.
+template <class Row, int kQueries = kMostQueries>
+HWY_INLINE void ValuesOfGroup(int64_t left, const AttentionTask& task, int64_t block, int64_t query,
+                              const std::byte* const* rows, int64_t slot, int64_t slots, int64_t ahead,
+                              const Workspace& w) {
+  if constexpr (kQueries > 1) {
+    if (left < kQueries) {
+      return ValuesOfGroup<Row, kQueries - 1>(left, task, block, query, rows, slot, slots, ahead, w);
+    }
+  }
   if (SlotsSeen(task, block, query + kQueries - 1) <= slot) return;
-  const int64_t common = HWY_MAX(int64_t{0}, HWY_MIN(count, SlotsSeen(task, block, query) - slot));
+  const int64_t common = HWY_MAX(int64_t{0}, HWY_MIN(slots, SlotsSeen(task, block, query) - slot));
   float* sums = w.sums + query * w.sums_stride;
   const float* weights = w.scores + query * kBlock + slot;
-  ValueRows<Row, kQueries>(weights, rows, common, fetch, w.padded, sums, w.sums_stride);
-  if (common == count) return;
+  ValueRows<Row, kQueries>(weights, rows, common, ahead, w.padded, sums, w.sums_stride);
+  if (common == slots) return;
   for (int q = 0; q < kQueries; ++q) {
-    const int64_t own = HWY_MIN(count, SlotsSeen(task, block, query + q) - slot);
+    const int64_t own = HWY_MIN(slots, SlotsSeen(task, block, query + q) - slot);
     ValueRows<Row, 1>(weights + q * kBlock + common, rows + common, own - common, 0, w.padded, sums + q * w.sums_stride,
                       w.sums_stride);
   }
@@ -249,31 +249,9 @@ HWY_INLINE void ValuesOfGroup(const AttentionTask& task, int64_t block, int64_t 
 
 template <class Row>
 HWY_INLINE void ValuesOf(const AttentionTask& task, int64_t block, const std::byte* const* rows, int64_t slot,
-                         int64_t count, int64_t fetch, const Workspace& w) {
-  int64_t i = 0;
-  for (int64_t groups = (w.queries + kMostSummed - 1) / kMostSummed; groups > 0; --groups, fetch = 0) {
-    const int64_t together = (w.queries - i + groups - 1) / groups;  // groups as equal as may be
-    switch (together) {
-      case 1:
-        ValuesOfGroup<Row, 1>(task, block, i, rows, slot, count, fetch, w);
-        break;
-      case 2:
-        ValuesOfGroup<Row, 2>(task, block, i, rows, slot, count, fetch, w);
-        break;
-      case 3:
-        ValuesOfGroup<Row, 3>(task, block, i, rows, slot, count, fetch, w);
-        break;
-      case 4:
-        ValuesOfGroup<Row, 4>(task, block, i, rows, slot, count, fetch, w);
-        break;
-      case 5:
-        ValuesOfGroup<Row, HWY_MIN(5, kMostSummed)>(task, block, i, rows, slot, count, fetch, w);
-        break;
-      default:
-        ValuesOfGroup<Row, kMostSummed>(task, block, i, rows, slot, count, fetch, w);
-    }
-    i += together;
-  }
+                         int64_t slots, int64_t ahead, const Workspace& w) {
+  for (int64_t i = 0; i < w.queries; i += kMostQueries, ahead = 0)
+    ValuesOfGroup<Row>(w.queries - i, task, block, i, rows, slot, slots, ahead, w);
 }
 
 HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const BlockRows& rows, const Workspace& w) {
@@ -293,7 +271,7 @@ HWY_NOINLINE void BlockValues(const AttentionTask& task, int64_t block, const Bl
       wide_rows[i] = reinterpret_cast<const std::byte*>(w.widened + i * w.padded);
     }
     if (widen) {
-      ValuesOf<FloatRow>(task, block, wide_rows, slot, count, 0, w);
+      ValuesOf<WideRow>(task, block, wide_rows, slot, count, 0, w);
     } else if (task.v->bf16) {
       ValuesOf<Bf16Row>(task, block, narrow, slot, count, rows.ahead, w);
     } else {

@@ -7,6 +7,7 @@
 #define THROUGHLINE_ATTENTION_TILES_INL
 #endif
 
+#include "ops/cpu/line_fetcher.h"
 #include "ops/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -31,11 +32,11 @@ constexpr int64_t kWidenQueries = 8;    // from so many queries on, widening a r
 // its few miss buffers (bench/attention_bench, Decode: 0.37 of the bandwidth without or into L1, 0.65 so).
 constexpr int64_t kPrefetchBytes = 16 << 10;
 constexpr int64_t kLeastPrefetchSlots = 32, kPrefetchSlots = 128;
-// Rows of K whose scores are worked on at a time; queries whose sums of values are, and vectors of these: as many as
-// registers hold beside what they take.
+// Queries that are worked on at a time, rows of K whose scores are, and vectors of sums of values: as many as registers
+// hold beside what they take.
+constexpr int kMostQueries = kManyRegisters ? 4 : 6;
 template <int kQueries>
 constexpr int kScoredRows = kManyRegisters || kQueries <= 2 ? 4 : 2;
-constexpr int kMostSummed = kManyRegisters ? 4 : 6;
 constexpr int kSumVectors = kManyRegisters ? 16 : 12;
 constexpr float kNoScore = -3.0e38f;
 static_assert(kScoreSlots % kLanes == 0 && kBlock % kValueSlots == 0);
@@ -48,6 +49,7 @@ constexpr int64_t Padded(int64_t head_dim) { return (head_dim + kChunk - 1) / kC
 // fp32 values, in lane layout.
 struct FloatRow {
   static constexpr int64_t kBytes = 4;
+  static constexpr bool kOfPool = true;
   static HWY_INLINE Vec First(const std::byte* row, int64_t chunk) {
     return hn::LoadU(FloatTag(), reinterpret_cast<const float*>(row) + chunk * kChunk);
   }
@@ -56,9 +58,15 @@ struct FloatRow {
   }
 };
 
+// Likewise, but of widened rows.
+struct WideRow : FloatRow {
+  static constexpr bool kOfPool = false;
+};
+
 // bf16 values; widening splits a chunk into its even and its odd elements.
 struct Bf16Row {
   static constexpr int64_t kBytes = 2;
+  static constexpr bool kOfPool = true;
   static HWY_INLINE hn::Vec<BitsTag> Both(const std::byte* row, int64_t chunk) {
     return hn::BitCast(BitsTag(), hn::LoadU(HalfBitsTag(), reinterpret_cast<const uint16_t*>(row) + chunk * kChunk));
   }
@@ -176,45 +184,47 @@ HWY_INLINE Vec SumOfLanes(const Vec* of) {
   }
 }
 
-// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. The first to touch rows has fetch set:
-// then rows[] goes on for so many.
+template <class Row>
+constexpr int64_t kChunkBytes = kChunk* Row::kBytes;
+
+// sums[q][i] += query q's half of a chunk times row i's.
+template <class Row, int kHalf, int kQueries, int kRows>
+HWY_INLINE void AddHalfChunk(const float* queries, int64_t padded, const std::byte* const* rows, int64_t chunk,
+                             Vec (*sums)[kRows]) {
+  Vec part[kRows];
+  TL_UNROLL
+  for (int i = 0; i < kRows; ++i) part[i] = kHalf == 0 ? Row::First(rows[i], chunk) : Row::Second(rows[i], chunk);
+  TL_UNROLL
+  for (int q = 0; q < kQueries; ++q) {
+    const Vec query = hn::Load(FloatTag(), queries + q * padded + chunk * kChunk + kHalf * kLanes);
+    TL_UNROLL
+    for (int i = 0; i < kRows; ++i) add_product(query, part[i], sums[q][i]);
+  }
+}
+
+// Scores of kQueries queries against kLanes slots: scores[q * kBlock + slot]. Meanwhile rows so many further are
+// fetched if they are a pool's; 0: they have been.
 template <class Row, int kQueries>
-HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, int64_t fetch,
-                          float* scores) {
+HWY_NOINLINE void ScoreTile(const float* queries, int64_t padded, const std::byte* const* rows, int64_t ahead,
+                            float* scores) {
   const FloatTag d;
   constexpr int kRows = kScoredRows<kQueries>, kGroups = static_cast<int>(kLanes) / kRows;
+  constexpr int64_t kStep = kRows * kChunkBytes<Row>;  // the rows fetched mostly follow each other in memory
   Vec groups[kQueries][kGroups];
   TL_UNROLL
   for (int group = 0; group < kGroups; ++group) {
     const std::byte* const* some = rows + kRows * group;
+    const std::byte* next = some[ahead];
     Vec sums[kQueries][kRows];
     TL_UNROLL
     for (int q = 0; q < kQueries; ++q) {
       TL_UNROLL
       for (int i = 0; i < kRows; ++i) sums[q][i] = hn::Zero(d);
     }
-    for (int64_t chunk = 0; chunk * kChunk < padded; ++chunk) {
-      const float* query = queries + chunk * kChunk;
-      Vec part[kRows];
-      TL_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        if (fetch > 0) FetchAhead(some[i + fetch] + chunk * kChunk * Row::kBytes, kChunk * Row::kBytes);
-        part[i] = Row::First(some[i], chunk);
-      }
-      TL_UNROLL
-      for (int q = 0; q < kQueries; ++q) {
-        const Vec first = hn::Load(d, query + q * padded);
-        TL_UNROLL
-        for (int i = 0; i < kRows; ++i) add_product(first, part[i], sums[q][i]);
-      }
-      TL_UNROLL
-      for (int i = 0; i < kRows; ++i) part[i] = Row::Second(some[i], chunk);
-      TL_UNROLL
-      for (int q = 0; q < kQueries; ++q) {
-        const Vec second = hn::Load(d, query + q * padded + kLanes);
-        TL_UNROLL
-        for (int i = 0; i < kRows; ++i) add_product(second, part[i], sums[q][i]);
-      }
+    for (int64_t chunk = 0; chunk * kChunk < padded; ++chunk, next += kStep) {
+      if constexpr (Row::kOfPool) FetchAhead(next, kStep);
+      AddHalfChunk<Row, 0, kQueries>(queries, padded, some, chunk, sums);
+      AddHalfChunk<Row, 1, kQueries>(queries, padded, some, chunk, sums);
     }
     TL_UNROLL
     for (int q = 0; q < kQueries; ++q) groups[q][group] = SumOfLanes<kRows, 1>(sums[q]);
@@ -223,35 +233,48 @@ HWY_INLINE void ScoreTile(const float* queries, int64_t padded, const std::byte*
   for (int q = 0; q < kQueries; ++q) hn::Store(SumOfLanes<kGroups, kRows>(groups[q]), d, scores + q * kBlock);
 }
 
+// acc[q][] += query q's weight * chunks of a row.
+template <class Row, int kQueries, int kVectors>
+HWY_INLINE void AddWeighted(const float* weights, const std::byte* row, int64_t chunk0, Vec (*acc)[kVectors]) {
+  Vec values[kVectors];
+  TL_UNROLL
+  for (int i = 0; i < kVectors; ++i)
+    values[i] = i % 2 == 0 ? Row::First(row, chunk0 + i / 2) : Row::Second(row, chunk0 + i / 2);
+  TL_UNROLL
+  for (int q = 0; q < kQueries; ++q) {
+    const Vec weight = hn::Set(FloatTag(), weights[q * kBlock]);
+    TL_UNROLL
+    for (int i = 0; i < kVectors; ++i) add_product(weight, values[i], acc[q][i]);
+  }
+}
+
 // sums[q][chunk0 .. chunk0 + kChunks) += weights[q][slot] * row[slot], slot after slot.
 template <class Row, int kQueries, int kChunks>
-HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
-                          int64_t chunk0, float* sums, int64_t sums_stride) {
+HWY_NOINLINE void ValueTile(const float* weights, const std::byte* const* rows, int64_t slots, int64_t ahead,
+                            int64_t chunk0, float* sums, int64_t sums_stride) {
   const FloatTag d;
+  // While chunks of the same lines are multiplied, each fetches its share of these.
+  constexpr int64_t kBytes = kChunks * kChunkBytes<Row>, kShares = HWY_MAX(int64_t{1}, kLine / kBytes);
+  const std::byte* const* next = rows + ahead + chunk0 / kChunks % kShares * (slots / kShares);
+  const int64_t line = chunk0 * kChunkBytes<Row> / kLine * kLine;
   Vec acc[kQueries][2 * kChunks];
+  TL_UNROLL
   for (int q = 0; q < kQueries; ++q) {
+    TL_UNROLL
     for (int i = 0; i < 2 * kChunks; ++i) {
       acc[q][i] = hn::Load(d, sums + q * sums_stride + chunk0 * kChunk + i * kLanes);
     }
   }
-  for (int64_t slot = 0; slot < slots; ++slot) {
-    if (fetch > 0) {
-      FetchAhead(rows[slot + fetch] + chunk0 * kChunk * Row::kBytes, kChunks * kChunk * Row::kBytes);
-    }
-    Vec values[2 * kChunks];
+  int64_t slot = 0;
+  for (; slot + kShares <= slots; slot += kShares, ++next) {
+    if constexpr (Row::kOfPool) FetchAhead(*next + line, kBytes);
     TL_UNROLL
-    for (int c = 0; c < kChunks; ++c) {
-      values[2 * c] = Row::First(rows[slot], chunk0 + c);
-      values[2 * c + 1] = Row::Second(rows[slot], chunk0 + c);
-    }
-    TL_UNROLL
-    for (int q = 0; q < kQueries; ++q) {
-      const Vec weight = hn::Set(d, weights[q * kBlock + slot]);
-      TL_UNROLL
-      for (int i = 0; i < 2 * kChunks; ++i) add_product(weight, values[i], acc[q][i]);
-    }
+    for (int i = 0; i < kShares; ++i) AddWeighted<Row, kQueries>(weights + slot + i, rows[slot + i], chunk0, acc);
   }
+  for (; slot < slots; ++slot) AddWeighted<Row, kQueries>(weights + slot, rows[slot], chunk0, acc);
+  TL_UNROLL
   for (int q = 0; q < kQueries; ++q) {
+    TL_UNROLL
     for (int i = 0; i < 2 * kChunks; ++i) {
       hn::Store(acc[q][i], d, sums + q * sums_stride + chunk0 * kChunk + i * kLanes);
     }
@@ -259,16 +282,16 @@ HWY_INLINE void ValueTile(const float* weights, const std::byte* const* rows, in
 }
 
 template <class Row, int kQueries>
-HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, int64_t fetch,
+HWY_INLINE void ValueRows(const float* weights, const std::byte* const* rows, int64_t slots, int64_t ahead,
                           int64_t padded, float* sums, int64_t sums_stride) {
   if (slots <= 0) return;
   constexpr int kMost = kSumVectors / 2 / kQueries, kWide = kMost >= 4 ? 4 : kMost >= 2 ? 2 : 1;
   int64_t chunk = 0;
   for (; (chunk + kWide) * kChunk <= padded; chunk += kWide) {
-    ValueTile<Row, kQueries, kWide>(weights, rows, slots, fetch, chunk, sums, sums_stride);
+    ValueTile<Row, kQueries, kWide>(weights, rows, slots, ahead, chunk, sums, sums_stride);
   }
   for (; chunk * kChunk < padded; ++chunk)
-    ValueTile<Row, kQueries, 1>(weights, rows, slots, fetch, chunk, sums, sums_stride);
+    ValueTile<Row, kQueries, 1>(weights, rows, slots, ahead, chunk, sums, sums_stride);
 }
 
 }  // namespace throughline::ops::cpu::HWY_NAMESPACE

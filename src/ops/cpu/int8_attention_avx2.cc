@@ -57,12 +57,6 @@ TL_INLINE __m256i four_numbers(const void* from) {
   return _mm256_set1_epi64x(numbers);
 }
 
-// Adds products of 16-bit numbers, two a word. The sum by asm: g++ 12 else copies the sums of a tile in each round.
-TL_INLINE void add_products(__m256i* sums, __m256i a, __m256i b) {
-  const __m256i products = _mm256_madd_epi16(a, b);
-  asm("vpaddd %1, %0, %0" : "+x"(*sums) : "x"(products));
-}
-
 // The sums of neighbouring words of a, then of b.
 TL_INLINE __m256i pair_sums(__m256i a, __m256i b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
 
@@ -125,7 +119,7 @@ TL_INLINE void add_all(const __m256i* wide, const T* factors, int64_t stride, __
   for (int q = 0; q < kQueries; ++q) {
     const __m256i numbers = four_numbers(factors + q * stride);
     TL_UNROLL
-    for (int v = 0; v < kV; ++v) add_products(&sums[q][v], wide[v], numbers);
+    for (int v = 0; v < kV; ++v) add_words(&sums[q][v], _mm256_madd_epi16(wide[v], numbers));
   }
 }
 

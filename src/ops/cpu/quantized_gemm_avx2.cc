@@ -15,8 +15,7 @@ namespace {
 constexpr int64_t kWordBytes = 64;  // one word of each of a panel's rows
 constexpr int64_t kHalf = 8;        // rows of a panel that a vector's words are of
 
-// Not by the intrinsics: g++ 12 then copies the sums of a tile to memory in each round of its loop.
-TL_INLINE void add_words(__m256i* sums, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(*sums) : "x"(x)); }
+// As add_words().
 TL_INLINE void add_halves(__m256i* sums, __m256i x) { asm("vpaddw %1, %0, %0" : "+x"(*sums) : "x"(x)); }
 
 // As many lines of the panel, or of those behind it, as are about to be read from it, into L2.
