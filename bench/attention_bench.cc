@@ -11,12 +11,11 @@
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 
-#include "ops/cpu/bandwidth.h"
 #include "ops/paged_attention.h"
+#include "roof.h"
 
 namespace throughline::ops {
 namespace {
@@ -80,20 +79,13 @@ void decode(benchmark::State& state, bool int8) {
   Fixture f = make_fixture(state, 1, 512 << 20);
   if (int8) to_int8(f);
   const double scale = 1 / std::sqrt(static_cast<double>(state.range(2)));
-  BandwidthMeter meter;
-  double bandwidth = meter.read_gb_s();
   size_t layer = 0;
-  const auto start = std::chrono::steady_clock::now();
+  BytesRoof roof;
   for (auto _ : state) {
     benchmark::DoNotOptimize(paged_attention(f.q, f.layers[layer], f.batch, scale));
     layer = (layer + 1) % f.layers.size();
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  bandwidth = (bandwidth + meter.read_gb_s()) / 2;
-  const double rate = static_cast<double>(f.bytes) * state.iterations() / seconds.count() / 1e9;
-  state.counters["GB/s"] = rate;
-  state.counters["bw"] = bandwidth;
-  state.counters["roof"] = rate / bandwidth;
+  roof.finish(state, static_cast<double>(f.bytes));
 }
 void Decode(benchmark::State& state) { decode(state, false); }
 void DecodeInt8(benchmark::State& state) { decode(state, true); }
@@ -148,12 +140,10 @@ void Prefill(benchmark::State& state) {
   const int64_t slots = state.range(3);
   const Fixture f = make_fixture(state, slots, 1);
   const double scale = 1 / std::sqrt(static_cast<double>(state.range(2)));
-  const auto start = std::chrono::steady_clock::now();
+  OperationsRoof roof;
   for (auto _ : state)
     benchmark::DoNotOptimize(paged_attention(f.q, f.layers[0], f.batch, scale, nullptr, NumericMode::kFast));
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const double operations = 2.0 * slots * slots * state.range(0) * state.range(2);
-  state.counters["GFLOP/s"] = operations * state.iterations() / seconds.count() / 1e9;
+  roof.finish(state, 2.0 * slots * slots * state.range(0) * state.range(2));
 }
 BENCHMARK(Prefill)
     ->Args({16, 8, 128, 2048})
@@ -173,12 +163,11 @@ void PrefillProducts(benchmark::State& state) {
     weights.push_back(at::randn({out, in}).to(at::kBFloat16));
     operations += 2.0 * rows * out * in;
   }
-  const auto start = std::chrono::steady_clock::now();
+  OperationsRoof roof;
   for (auto _ : state) {
     for (size_t i = 0; i < shapes.size(); ++i) benchmark::DoNotOptimize(at::linear(inputs[i], weights[i]));
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  state.counters["GFLOP/s"] = operations * state.iterations() / seconds.count() / 1e9;
+  roof.finish(state, operations);
 }
 BENCHMARK(PrefillProducts)->Arg(2048)->UseRealTime()->Unit(benchmark::kMillisecond);
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace throughline::ops {
 
@@ -21,16 +22,29 @@ struct Int8Tile {
   // Writes elements [element, element + count) of a token; whole groups of `together`.
   void put(const std::byte* numbers, int64_t token, int64_t element, int64_t count, std::byte* tile) const {
     std::byte* to = tile + offset(token, element);
-    for (int64_t i = 0; i < count; i += together, to += tokens * together) {
-      for (int64_t j = 0; j < together; ++j) to[j] = numbers[i + j] ^ flipped;
+    if (together == 1) {
+      for (int64_t i = 0; i < count; ++i, to += tokens) *to = numbers[i] ^ flipped;
+      return;
+    }
+    for (int64_t i = 0; i < count; i += kWord, to += kWord * tokens) {
+      uint32_t word;
+      std::memcpy(&word, numbers + i, kWord);
+      word ^= 0x01010101U * std::to_integer<uint32_t>(flipped);
+      std::memcpy(to, &word, kWord);
     }
   }
   // Copies a token's row between two tiles, or places of one.
   void move(const std::byte* from_tile, int64_t from, std::byte* to_tile, int64_t to, int64_t head_dim) const {
-    for (int64_t e = 0; e < head_dim; e += together) {
-      for (int64_t j = 0; j < together; ++j) to_tile[offset(to, e) + j] = from_tile[offset(from, e) + j];
+    const std::byte* source = from_tile + offset(from, 0);
+    std::byte* target = to_tile + offset(to, 0);
+    if (together == 1) {
+      for (int64_t i = 0; i < head_dim * tokens; i += tokens) target[i] = source[i];
+    } else {
+      for (int64_t i = 0; i < head_dim * tokens; i += kWord * tokens) std::memcpy(target + i, source + i, kWord);
     }
   }
+
+  static constexpr int64_t kWord = 4;  // `together`, where it is not 1
 };
 
 constexpr Int8Tile kInt8Keys{.tokens = 16, .together = 4, .flipped = std::byte{0x80}};

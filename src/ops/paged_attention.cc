@@ -240,15 +240,21 @@ void move_slots(const PagedKv& kv, const std::vector<int32_t>& pages, const std:
   check_pages(k_pages, pages);
   const int64_t row_bytes = k_pages.row_bytes();
   const int64_t capacity = static_cast<int64_t>(pages.size()) * k_pages.page_tokens;
-  for (const SlotMove& move : moves) {
+  // Of each head, where its first and last moves stand: an event's come head by head.
+  std::vector<std::pair<size_t, size_t>> ranges(kv.kv_heads(), {moves.size(), 0});
+  for (size_t i = 0; i < moves.size(); ++i) {
+    const SlotMove& move = moves[i];
     TL_CHECK(move.from >= 0 && move.from < capacity && move.to >= 0 && move.to < capacity, "a slot has no page");
     TL_CHECK(move.head < kv.kv_heads(), "no such KV head");
+    const int64_t first = std::max(0, move.head), last = move.head < 0 ? kv.kv_heads() - 1 : first;
+    for (int64_t head = first; head <= last; ++head) ranges[head] = {std::min(ranges[head].first, i), i + 1};
   }
   const int64_t per_head = static_cast<int64_t>(moves.size()) * row_bytes;
   const int64_t grain = per_head * kv.kv_heads() < kCopyGrainBytes ? kv.kv_heads() : 1;
   parallel_for(0, kv.kv_heads(), grain, [&](int64_t from, int64_t to) {
-    for (int64_t head = from; head < to; ++head) {  // the moves of one head in their order
-      for (const SlotMove& move : moves) {
+    for (int64_t head = from; head < to; ++head) {
+      for (size_t i = ranges[head].first; i < ranges[head].second; ++i) {
+        const SlotMove& move = moves[i];
         if ((move.head >= 0 && move.head != head) || move.from == move.to) continue;
         move_row(k_pages, pages.data(), head, move.from, move.to);
         move_row(v_pages, pages.data(), head, move.from, move.to);
