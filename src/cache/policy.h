@@ -50,9 +50,10 @@ struct ScoreInputs {
   int64_t q_heads = 0, kv_heads = 0;
   double scale = 1;  // of the attention scores
   int64_t first_candidate = 0, candidates = 0;
-  at::Tensor positions;  // int64 [kv_heads or 1, cached], ascending
-  at::Tensor keys;       // fp32 or bf16 [kv_heads, cached, head_dim]; undefined unless needs().query_window > 0
-  at::Tensor queries;    // fp32 [rows, q_heads, head_dim], oldest first: what the ring holds
+  at::Tensor positions;   // int64 [kv_heads or 1, cached], ascending
+  at::Tensor keys;        // fp32 or bf16 [kv_heads, cached, head_dim]; undefined unless needs().query_window > 0
+  at::Tensor key_scales;  // fp32 [kv_heads, cached], of int8 pages only: a key is its row of `keys` times its scale
+  at::Tensor queries;     // fp32 [rows, q_heads, head_dim], oldest first: what the ring holds
   std::vector<int64_t> query_steps;  // the `decoded` of each row of `queries`
   at::Tensor attention;              // fp32: step_attention: [q_heads, cached]; attention_sums: [kv_heads, cached]
   EventClock clock;

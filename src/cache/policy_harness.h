@@ -53,7 +53,7 @@ struct Subject {
       : shape(s), pool(p), policy(e), cache(p, e, s.q_heads(), s.scale(), s.prompt) {}
 
   // Feeds the next rows; returns the outputs, [layers] of [rows, q_heads, head_dim]. No event.
-  std::vector<at::Tensor> feed(const std::vector<TokenKind>& kinds);
+  std::vector<at::Tensor> feed(const std::vector<TokenKind>& kinds, std::span<const EvictionRecord> replayed = {});
   bool event_if_due();
   void prefill(int64_t slice = 1 << 20);
 };

@@ -53,10 +53,10 @@ at::Tensor projections(const Shape& shape, char what, int64_t layer, int64_t fir
   return out.to(shape.dtype == at::kChar ? at::kFloat : shape.dtype);
 }
 
-std::vector<at::Tensor> Subject::feed(const std::vector<TokenKind>& kinds) {
+std::vector<at::Tensor> Subject::feed(const std::vector<TokenKind>& kinds, std::span<const EvictionRecord> replayed) {
   const int64_t rows = static_cast<int64_t>(kinds.size()), first = cache.next_position();
-  const int64_t free_before = pool->free_pages(), needed = cache.pages_needed(rows);
-  cache.reserve(rows);
+  const int64_t free_before = pool->free_pages(), needed = cache.pages_needed(rows, replayed);
+  cache.reserve(rows, replayed);
   EXPECT_LE(free_before - pool->free_pages(), needed);
   StepAttention step({{&cache, kinds}}, frequencies(shape.head_dim), shape.scale());
   std::vector<at::Tensor> out;

@@ -41,7 +41,9 @@ std::vector<int64_t> all_rows(const ScoreInputs& in) {
 
 at::Tensor candidate_attention(const ScoreInputs& in, std::span<const int64_t> rows, ops::GroupVote vote) {
   const at::Tensor keys = in.keys.narrow(1, in.first_candidate, in.candidates);
-  return ops::summed_attention(in.queries.contiguous(), rows, keys, in.scale, vote);
+  at::Tensor scales = in.key_scales;
+  if (scales.defined()) scales = scales.narrow(1, in.first_candidate, in.candidates);
+  return ops::summed_attention(in.queries.contiguous(), rows, keys, in.scale, vote, scales);
 }
 
 at::Tensor group_mean(const at::Tensor& x, int64_t groups) {

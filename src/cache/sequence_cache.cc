@@ -48,15 +48,18 @@ const TokenSet* SequenceCache::State::set_of(int64_t layer, int64_t head) const 
 
 // Shared pages that an event after the next `rows` tokens may have to write: those with a slot that a survivor may move
 // into. Protected tokens never leave slots 0 .. protected-1, survivors end below `kept`.
-int64_t SequenceCache::State::event_copies(int64_t rows) const {
+int64_t SequenceCache::State::event_copies(int64_t rows, std::span<const EvictionRecord> replayed) const {
   if (policy == nullptr) return 0;
-  int64_t first = 0, end = 0;
+  const int64_t first = clock_after(0, rows).protected_tokens / page_tokens();
+  int64_t end = 0;
+  for (const EvictionRecord& record : replayed) {  // one of memory pressure is never due
+    if (record.gone > 0) end = std::max(end, pages_for(record.kept, page_tokens()));
+  }
   for (int64_t sampled = 1; sampled <= rows; ++sampled) {
     const EventClock then = clock_after(sampled, rows);
     if (!policy->event_due(then)) continue;
     const int64_t kept = policy->kept_tokens(then);
     if (kept == then.cached) continue;
-    first = then.protected_tokens / page_tokens();
     end = std::max(end, pages_for(kept, page_tokens()));
   }
   end = std::min<int64_t>(end, pages.size());
@@ -156,24 +159,26 @@ bool SequenceCache::pages_are_plain() const {
   return state_->book.tokens == state_->book.cached;  // nothing has gone, so nothing has moved
 }
 
-int64_t SequenceCache::pages_needed(int64_t rows) const {
+int64_t SequenceCache::pages_needed(int64_t rows, std::span<const EvictionRecord> replayed) const {
   const State& s = *state_;
   const int64_t total = pages_for(s.book.cached + rows, s.page_tokens());
   int64_t needed = std::max<int64_t>(0, total - static_cast<int64_t>(s.pages.size()));
   const int64_t append_page = s.book.cached / s.page_tokens();
   if (rows > 0 && append_page < static_cast<int64_t>(s.pages.size()) && s.shared(append_page)) ++needed;
-  const int64_t copies = s.event_copies(rows);  // may count the append page once more: one page too many, for a step
+  // May count the append page once more: one page too many, for a step.
+  const int64_t copies = s.event_copies(rows, replayed);
   return std::max<int64_t>(0, needed + copies - static_cast<int64_t>(s.spare.size()));
 }
 
-void SequenceCache::reserve(int64_t rows) {
+void SequenceCache::reserve(int64_t rows, std::span<const EvictionRecord> replayed) {
   State& s = *state_;
-  TL_CHECK(s.pool->free_pages() >= pages_needed(rows), "reserve() without enough free pages");
+  TL_CHECK(s.pool->free_pages() >= pages_needed(rows, replayed), "reserve() without enough free pages");
+  s.replays = !replayed.empty();
   const int64_t append_page = s.book.cached / s.page_tokens();
   if (rows > 0 && append_page < static_cast<int64_t>(s.pages.size())) s.make_writable(append_page);
   const int64_t total = pages_for(s.book.cached + rows, s.page_tokens());
   while (static_cast<int64_t>(s.pages.size()) < total) s.pages.push_back(s.pool->allocate());
-  const int64_t copies = s.event_copies(rows);
+  const int64_t copies = s.event_copies(rows, replayed);
   while (static_cast<int64_t>(s.spare.size()) < copies) s.spare.push_back(s.pool->allocate());
 }
 
@@ -197,7 +202,7 @@ void SequenceCache::commit(std::span<const TokenKind> kinds) {
   }
   b.stats.peak_tokens = std::max(b.stats.peak_tokens, b.cached);
   b.stats.final_tokens = b.cached;
-  if (!due()) s.release_spare();
+  if (!due() && !s.replays) s.release_spare();
 }
 
 void SequenceCache::release_uncommitted() {

@@ -70,9 +70,10 @@ class SequenceCache {
   // Pages that the next `rows` tokens and the event they may cause need beyond those held (copies of shared pages
   // included). Pages that become shared (PrefixCache::insert) after reserve() and before the event are not foreseen:
   // insert before reserve().
-  int64_t pages_needed(int64_t rows) const;
-  // Takes them. REQUIRES: pool->free_pages() >= pages_needed(rows).
-  void reserve(int64_t rows);
+  // `replayed`: the records that replay() will be given after these rows.
+  int64_t pages_needed(int64_t rows, std::span<const EvictionRecord> replayed = {}) const;
+  // Takes them. REQUIRES: pool->free_pages() >= pages_needed(rows, replayed).
+  void reserve(int64_t rows, std::span<const EvictionRecord> replayed = {});
   // Counts the appended rows, one entry a row. In parts: after each, due() is asked again. What is appended to must be
   // the rows of one step: those left out come again in a later step, or never.
   void commit(std::span<const TokenKind> kinds);

@@ -337,6 +337,39 @@ TEST(SequenceCache, SharedPagesAreCopiedBeforeTheyAreWritten) {
   }
 }
 
+// An event under memory pressure is not one that the policy's rhythm foretells: its record does.
+TEST(SequenceCache, AReplayUnderMemoryPressureFindsPagesForItsCopies) {
+  Shape shape = shapes()[1];
+  shape.prompt = 40;
+  shape.page_tokens = 4;
+  auto pool = make_pool(shape);
+  const auto policy = policy_of("random:budget=500,min_budget=8,interval=500,window=4,protect=none");
+  Subject owner(shape, pool.get(), nullptr);
+  owner.prefill();
+  const std::vector<int32_t> shared(owner.cache.pages().begin(), owner.cache.pages().begin() + 9);
+  Subject first(shape, pool.get(), policy.get()), again(shape, pool.get(), policy.get());
+  first.cache.adopt_prefix(shared, 4 * 9);
+  again.cache.adopt_prefix(shared, 4 * 9);
+  first.prefill();
+  for (int step = 0; step < 40; ++step) first.feed({TokenKind::kSampled});
+  ASSERT_GT(first.cache.pages_to_gain(28), 0);
+  first.cache.lower_budget(28, first.random);
+  const auto& records = first.cache.records();
+
+  again.prefill();
+  for (int step = 0; step < 39; ++step) again.feed({TokenKind::kSampled});
+  const int64_t used = pool->used_pages();
+  std::vector<int32_t> taken;  // the pool is as full as may be
+  while (pool->free_pages() > again.cache.pages_needed(1, records)) taken.push_back(pool->allocate());
+  again.feed({TokenKind::kSampled}, records);
+  again.cache.replay(records[0]);
+  for (const int32_t page : taken) pool->release(page);
+  first.feed({TokenKind::kSampled});
+  again.feed({TokenKind::kSampled});
+  expect_same_cache(first, again);
+  EXPECT_LT(pool->used_pages(), used);  // none waits for a copy any more
+}
+
 TEST(SequenceCache, APartlyFilledSharedPageIsCopiedBeforeAppending) {
   const Shape shape = shapes()[1];
   auto pool = make_pool(shape);

@@ -73,9 +73,15 @@ ScoreInputs SequenceCache::State::score_inputs(int64_t layer, const RngKey& rand
   }
   if (needs.query_window > 0) {
     const ops::PagedKv& kv = pool->layer(layer);
-    const auto type = kv.k.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+    const auto type = kv.k.scalar_type() == at::kFloat ? at::kFloat : at::kBFloat16;
     if (!keys->defined()) *keys = at::empty({kv_heads(), cached, pool->shape().head_dim}, type);
-    in.keys = ops::gather_slots(kv, ops::KvSide::kKeys, pages, slots, *keys);
+    in.keys = *keys;
+    if (kv.int8()) {
+      in.key_scales = at::empty({kv_heads(), cached}, at::kFloat);
+      ops::gather_int8_keys(kv, pages, slots, in.keys, in.key_scales);
+    } else {
+      ops::gather_slots(kv, ops::KvSide::kKeys, pages, slots, in.keys);
+    }
     const int64_t first = std::max<int64_t>(1, book.decoded - needs.query_window + 1);
     in.queries = at::empty({book.decoded - first + 1, q_heads, pool->shape().head_dim}, at::kFloat);
     float* row = in.queries.data_ptr<float>();
@@ -175,7 +181,7 @@ void SequenceCache::State::apply(const EvictionRecord& record) {
       pages.pop_back();
     }
   }
-  release_spare();
+  if (!replays) release_spare();  // another record may follow; at the latest the next commit() releases them
   step_logits.clear();
   b.cached = kept;
   b.last_sampled = false;

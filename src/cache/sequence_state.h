@@ -48,6 +48,7 @@ struct SequenceCache::State {
   SequenceBook book;
   std::vector<int32_t> pages;           // in slot order
   std::vector<int32_t> spare;           // reserved for the copies of shared pages that the next event may need
+  bool replays = false;                 // reserve() was told of records: the rows end where they are replayed
   std::vector<at::Tensor> step_logits;  // [layers] fp32 [q_heads, cached], slot order, of the newest sampled row
 
   ~State();
@@ -71,7 +72,7 @@ struct SequenceCache::State {
   const TokenSet* set_of(int64_t layer, int64_t head) const;
   // The page at `page_index` may be written afterwards: copies it to a spare page if others hold it too.
   void make_writable(int64_t page_index);
-  int64_t event_copies(int64_t rows) const;
+  int64_t event_copies(int64_t rows, std::span<const EvictionRecord> replayed) const;
 
   // lowered_to: 0 for the policy's own event.
   EvictionRecord select(const RngKey& random, int64_t lowered_to) const;

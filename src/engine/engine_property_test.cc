@@ -94,7 +94,7 @@ TEST(EngineProperty, TogetherAsAlone) {
     for (size_t i = 0; i < requests.size(); ++i) {
       ++requests_seen;
       preempted += together[i].preemptions;
-      RC_ASSERT(together[i].trace.finish != FinishDetail::kInternal);
+      if (together[i].trace.finish == FinishDetail::kInternal) RC_FAIL(together[i].error);
       int64_t shrunk = 0;
       for (const auto& chunk : together[i].kv) shrunk += chunk.stats.lowered;
       lowered += shrunk;

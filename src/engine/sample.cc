@@ -60,6 +60,13 @@ int64_t Sample::next_rows(int64_t budget) const {
   return rows;
 }
 
+std::span<const EvictionRecord> Sample::replayed_after(int64_t rows) const {
+  const int64_t fed = cache->next_position() + rows;
+  size_t end = replay_next_;
+  while (end < replay_.size() && replay_[end].tokens <= fed) ++end;
+  return std::span(replay_).subspan(replay_next_, end - replay_next_);
+}
+
 RngKey Sample::eviction_key() const {
   return {job_->request.sampling.seed, static_cast<uint64_t>(index_), static_cast<uint64_t>(runner_.tokens()),
           RngPurpose::kEvict};

@@ -69,6 +69,9 @@ class Sample {
   // Rows to feed next, at most `budget` (at least 1). REQUIRES: running, not finished.
   int64_t next_rows(int64_t budget) const;
   bool next_is_prefill() const;
+  // Of the cache, for these rows and what follows them.
+  int64_t pages_needed(int64_t rows) const { return cache->pages_needed(rows, replayed_after(rows)); }
+  void reserve(int64_t rows) { cache->reserve(rows, replayed_after(rows)); }
   // Memory pressure: pages that a smaller budget would give back, if the request allows one and now is a time for it.
   int64_t pages_to_gain() const;
   void lower_budget();  // REQUIRES: pages_to_gain() > 0
@@ -134,6 +137,8 @@ class Sample {
   std::unique_ptr<Lookup> lookup_;
   std::vector<int32_t> drafts_;
   size_t accepted_ = 0;  // of drafts_
+
+  std::span<const EvictionRecord> replayed_after(int64_t rows) const;  // what settle() replays after the next `rows`
 
   std::vector<EvictionRecord> replay_;  // of the dropped cache
   CacheStats replay_stats_;

@@ -49,7 +49,7 @@ bool Scheduler::make_room(int64_t pages, const Sample* keep) {
 void Scheduler::lower_budgets(const std::vector<Slice>& next) {
   while (true) {
     int64_t pages = pages_waited_for_ <= pool_->pages() ? pages_waited_for_ : 0;
-    for (const auto& [sample, rows] : next) pages += sample->cache->pages_needed(rows);
+    for (const auto& [sample, rows] : next) pages += sample->pages_needed(rows);
     if (pool_->free_pages() < pages) prefixes_->shrink(pages);
     if (pool_->free_pages() >= pages) return;
     Sample* best = nullptr;
@@ -130,8 +130,7 @@ void Scheduler::admit() {
   int64_t running = 0, promised = 0;  // pages that running samples still need for their prompts
   const auto count = [&](const Sample& sample) {
     ++running;
-    promised +=
-        sample.cache->pages_needed(std::max<int64_t>(1, sample.prompt_tokens() - sample.cache->next_position()));
+    promised += sample.pages_needed(std::max<int64_t>(1, sample.prompt_tokens() - sample.cache->next_position()));
   };
   for (const auto& sample : samples_) {
     if (runs(*sample)) count(*sample);
@@ -257,7 +256,7 @@ std::vector<Slice> Scheduler::plan() {
   lower_budgets(next);
   for (const auto& [sample, rows] : next) {
     if (!runs(*sample)) continue;  // gave way to an earlier one
-    const int64_t pages = sample->cache->pages_needed(rows);
+    const int64_t pages = sample->pages_needed(rows);
     if (!make_room(pages, sample)) {
       // Everybody younger has given way already. If someone older runs, this one gives way too; alone, it cannot fit.
       const bool alone = std::none_of(samples_.begin(), samples_.end(),
@@ -265,7 +264,7 @@ std::vector<Slice> Scheduler::plan() {
       alone ? fail_for_memory(*sample, pages) : give_way(*sample);
       continue;
     }
-    sample->cache->reserve(rows);
+    sample->reserve(rows);
     slices.push_back({sample, rows});
   }
   return slices;
@@ -281,11 +280,11 @@ void Scheduler::add_drafts(const std::vector<Slice>& slices, const RowCost& cost
     sample->make_drafts(options, left, row_cost);
     const auto drafts = static_cast<int64_t>(sample->drafts().size());
     if (drafts == 0) continue;
-    if (sample->cache->pages_needed(rows + drafts) > pool_->free_pages()) {
+    if (sample->pages_needed(rows + drafts) > pool_->free_pages()) {
       sample->void_drafts();
       continue;
     }
-    sample->cache->reserve(rows + drafts);
+    sample->reserve(rows + drafts);
     left -= drafts;
   }
 }

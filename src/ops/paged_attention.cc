@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "ops/autograd.h"
@@ -188,18 +189,33 @@ at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& ls
   return sums;
 }
 
-at::Tensor gather_slots(const PagedKv& kv, KvSide side, const std::vector<int32_t>& pages, const at::Tensor& slots,
-                        const at::Tensor& into) {
-  const PageLayout layout = PageLayout::of(kv, side);
+namespace {
+
+// Calls row(head, i, slot) for every wanted slot i of every head, on all threads.
+template <class Row>
+void for_slots(const PageLayout& layout, const std::vector<int32_t>& pages, const at::Tensor& slots, const Row& row) {
   require_cpu(slots, "slots");
   check_pages(layout, pages);
   TL_CHECK(slots.dim() == 2 && slots.scalar_type() == at::kLong && slots.is_contiguous() &&
                (slots.size(0) == 1 || slots.size(0) == layout.kv_heads),
            "slots is int64 [kv_heads or 1, n]");
-  const int64_t count = slots.size(1), head_dim = layout.head_dim;
-  const int64_t capacity = static_cast<int64_t>(pages.size()) * layout.page_tokens;
+  const int64_t count = slots.size(1), capacity = static_cast<int64_t>(pages.size()) * layout.page_tokens;
   const int64_t* wanted = slots.data_ptr<int64_t>();
   for (int64_t i = 0; i < slots.numel(); ++i) TL_CHECK(wanted[i] >= 0 && wanted[i] < capacity, "a slot has no page");
+  parallel_for(0, layout.kv_heads * count, rows_per_thread(layout.row_bytes()), [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) {
+      const int64_t head = i / count;
+      row(head, i, wanted[slots.size(0) == 1 ? i % count : i]);
+    }
+  });
+}
+
+}  // namespace
+
+at::Tensor gather_slots(const PagedKv& kv, KvSide side, const std::vector<int32_t>& pages, const at::Tensor& slots,
+                        const at::Tensor& into) {
+  const PageLayout layout = PageLayout::of(kv, side);
+  const int64_t count = slots.size(1), head_dim = layout.head_dim;
   at::Tensor out = into.defined() ? into : at::empty({layout.kv_heads, count, head_dim}, at::kFloat);
   const bool as_they_lie = layout.bf16 ? out.scalar_type() == at::kBFloat16 : !layout.int8;
   TL_CHECK(out.is_contiguous() && out.sizes() == at::IntArrayRef({layout.kv_heads, count, head_dim}) &&
@@ -209,30 +225,36 @@ at::Tensor gather_slots(const PagedKv& kv, KvSide side, const std::vector<int32_
   const int64_t out_row_bytes = head_dim * out.element_size();
   const cpu::AttentionKernels kernels = cpu::attention_kernels();
   const auto widen = side == KvSide::kKeys ? kernels.widen_key : kernels.widen_value;
-  const auto copy = [&](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; ++i) {
-      const int64_t head = i / count, index = i % count;
-      const int64_t slot = wanted[(slots.size(0) == 1 ? 0 : head * count) + index];
-      const std::byte* row = layout.row(pages.data(), head, slot);
-      if (as_they_lie) {
-        std::memcpy(bytes + i * out_row_bytes, row, out_row_bytes);
-        continue;
-      }
-      auto* target = reinterpret_cast<float*>(bytes + i * out_row_bytes);
-      if (layout.int8) {
-        widen(row, slot % layout.tile.tokens, layout.scale_value(pages.data(), head, slot), head_dim, target);
-        continue;
-      }
-      for (int64_t d = 0; d < head_dim; ++d) {
-        uint16_t half;
-        std::memcpy(&half, row + 2 * d, 2);
-        const uint32_t bits = uint32_t{half} << 16;
-        std::memcpy(target + d, &bits, 4);
-      }
+  for_slots(layout, pages, slots, [&](int64_t head, int64_t i, int64_t slot) {
+    const std::byte* row = layout.row(pages.data(), head, slot);
+    auto* target = reinterpret_cast<float*>(bytes + i * out_row_bytes);
+    if (as_they_lie) {
+      std::memcpy(target, row, out_row_bytes);
+    } else if (layout.int8) {
+      widen(row, slot % layout.tile.tokens, layout.scale_value(pages.data(), head, slot), head_dim, target);
+    } else {
+      kernels::to_float(reinterpret_cast<const uint16_t*>(row), target, head_dim);
     }
-  };
-  parallel_for(0, layout.kv_heads * count, rows_per_thread(layout.row_bytes()), copy);
+  });
   return out;
+}
+
+void gather_int8_keys(const PagedKv& kv, const std::vector<int32_t>& pages, const at::Tensor& slots,
+                      const at::Tensor& numbers, const at::Tensor& scales) {
+  const PageLayout layout = PageLayout::of(kv, KvSide::kKeys);
+  const std::array<int64_t, 3> sizes = {layout.kv_heads, slots.size(1), layout.head_dim};
+  TL_CHECK(layout.int8 && numbers.scalar_type() == at::kBFloat16 && numbers.is_contiguous() &&
+               numbers.sizes() == at::IntArrayRef(sizes) && scales.scalar_type() == at::kFloat &&
+               scales.is_contiguous() && scales.sizes() == at::IntArrayRef(sizes).slice(0, 2),
+           "an int8 pool's keys are gathered into bf16 [kv_heads, n, head_dim] and fp32 [kv_heads, n]");
+  auto* out = static_cast<uint16_t*>(numbers.data_ptr());
+  auto* scale = scales.data_ptr<float>();
+  const auto key_numbers = cpu::attention_kernels().key_numbers;
+  for_slots(layout, pages, slots, [&](int64_t head, int64_t i, int64_t slot) {
+    key_numbers(layout.row(pages.data(), head, slot), slot % layout.tile.tokens, layout.head_dim,
+                out + i * layout.head_dim);
+    scale[i] = layout.scale_value(pages.data(), head, slot);
+  });
 }
 
 void move_slots(const PagedKv& kv, const std::vector<int32_t>& pages, const std::vector<SlotMove>& moves) {

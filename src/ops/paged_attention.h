@@ -104,6 +104,10 @@ at::Tensor paged_attention_column_sums(const at::Tensor& q, const at::Tensor& ls
 // int64. `into`, if given, is filled instead: of that shape, fp32 or, from a bf16 pool, bf16.
 at::Tensor gather_slots(const PagedKv& kv, KvSide side, const std::vector<int32_t>& pages, const at::Tensor& slots,
                         const at::Tensor& into = {});
+// Keys of an int8 pool, not yet multiplied: their numbers into bf16 [kv_heads, n, head_dim], exact, and their scales
+// into fp32 [kv_heads, n].
+void gather_int8_keys(const PagedKv& kv, const std::vector<int32_t>& pages, const at::Tensor& slots,
+                      const at::Tensor& numbers, const at::Tensor& scales);
 
 // Moves token `from` to token `to` for one KV head (head < 0: all heads), K and V. Both in slots of one sequence. Moves
 // of a head happen in their order.

@@ -504,6 +504,11 @@ TEST(PagedSlots, Int8RowsAreRoundedAsTheyAreAppendedAndMoveWithTheirScales) {
           EXPECT_EQ(got_v[head][i].isnan().all().item<bool>(), i == 4 && head == 1);
         }
       }
+      const at::Tensor numbers = at::empty({2, 9, head_dim}, at::kBFloat16), scales = at::empty({2, 9}, at::kFloat);
+      gather_int8_keys(c.kv, c.pages(0), slots, numbers, scales);
+      EXPECT_LE(largest_difference(numbers.to(at::kFloat).mul(scales.unsqueeze(2)), got_k),
+                got_k.abs().max().item<float>() * 1e-6F);
+      EXPECT_TRUE(at::equal(numbers.round().clamp(-127, 127), numbers));
       move_slots(c.kv, c.pages(0), {{-1, 23, 15}});
       EXPECT_TRUE(at::equal(gather_slots(c.kv, KvSide::kKeys, c.pages(0), slots).select(1, 0), got_k.select(1, 8)));
     }

@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 
@@ -41,6 +42,13 @@ void take_queries(const float* queries, Rows rows, const Shape& s, int64_t head,
   }
 }
 
+// Columns [0, n) of `rows` rows, each times its key's scale.
+void scale_columns(const float* scales, int64_t rows, int64_t n, int64_t stride, float* logits) {
+  for (int64_t row = 0; row < rows; ++row, logits += stride) {
+    for (int64_t i = 0; i < n; ++i) logits[i] *= scales[i];
+  }
+}
+
 // logits [group, block, stride] of one KV head's rows, in their order -> votes [heads_out, n].
 void vote_on(const Shape& s, int64_t block, int64_t stride, float scale, float* logits, float* votes) {
   for (int64_t g = s.heads_out(); g < s.group; ++g) {
@@ -56,8 +64,8 @@ void vote_on(const Shape& s, int64_t block, int64_t stride, float scale, float* 
 }
 
 // Whole KV heads are tasks; keys are packed in panels, each multiplied with all queries of the block.
-void from_bf16(const at::Tensor& queries, Rows rows, const at::Tensor& keys, float scale, const Shape& s,
-               float* votes) {
+void from_bf16(const at::Tensor& queries, Rows rows, const at::Tensor& keys, const at::Tensor& key_scales, float scale,
+               const Shape& s, float* votes) {
   const auto* all = queries.const_data_ptr<float>();
   const auto* first_key = static_cast<const uint16_t*>(keys.const_data_ptr());
   const int64_t head_step = keys.stride(0), row_step = keys.stride(1), words = s.head_dim / 2;
@@ -80,6 +88,10 @@ void from_bf16(const at::Tensor& queries, Rows rows, const at::Tensor& keys, flo
           cpu::pack_pairs_across(keys_of, used, s.head_dim, panel, kPanel);
           product(q, words, 1, panel, kPanel, words, logits + slot, stride, s.group * block, kPanel / 16,
                   /*add=*/false);
+          if (key_scales.defined()) {
+            const float* scales = key_scales.const_data_ptr<float>() + head * key_scales.stride(0) + slot;
+            scale_columns(scales, s.group * block, used, stride, logits + slot);
+          }
         }
         vote_on(s, block, stride, scale, logits, votes + head * s.heads_out() * s.n);
       }
@@ -108,8 +120,11 @@ void from_fp32(const at::Tensor& queries, Rows rows, const at::Tensor& keys, flo
 
 }  // namespace
 
-at::Tensor summed_attention(const at::Tensor& queries, Rows rows, const at::Tensor& keys, double scale,
-                            GroupVote vote) {
+at::Tensor summed_attention(const at::Tensor& queries, Rows rows, const at::Tensor& keys, double scale, GroupVote vote,
+                            const at::Tensor& key_scales) {
+  TL_CHECK(!key_scales.defined() || (key_scales.scalar_type() == at::kFloat &&
+                                     key_scales.sizes() == keys.sizes().slice(0, 2) && key_scales.stride(1) == 1),
+           "key_scales is fp32 [kv_heads, n]");
   TL_CHECK(queries.dim() == 3 && queries.scalar_type() == at::kFloat && queries.is_contiguous() && keys.dim() == 3 &&
                keys.stride(2) == 1 && queries.size(2) == keys.size(2) && queries.size(1) % keys.size(0) == 0,
            "queries fp32 [rows, q_heads, head_dim], keys [kv_heads, n, head_dim]");
@@ -120,9 +135,11 @@ at::Tensor summed_attention(const at::Tensor& queries, Rows rows, const at::Tens
   if (s.n == 0) return votes;
   const bool pairs = keys.scalar_type() == at::kBFloat16 && s.head_dim % 2 == 0 && cpu::pair_product() != nullptr;
   if (pairs) {
-    from_bf16(queries, rows, keys, static_cast<float>(scale), s, votes.data_ptr<float>());
+    from_bf16(queries, rows, keys, key_scales, static_cast<float>(scale), s, votes.data_ptr<float>());
   } else {
-    from_fp32(queries, rows, keys.to(at::kFloat), static_cast<float>(scale), s, votes.data_ptr<float>());
+    at::Tensor whole = keys.to(at::kFloat);
+    if (key_scales.defined()) whole = whole.mul(key_scales.unsqueeze(2));
+    from_fp32(queries, rows, whole, static_cast<float>(scale), s, votes.data_ptr<float>());
   }
   return votes;
 }

@@ -2,10 +2,13 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 namespace throughline::ops {
@@ -32,6 +35,24 @@ TEST(SummedAttention, EqualsReference) {
           EXPECT_NEAR(votes.sum().item<float>(), static_cast<float>((rows + 1) * votes.size(0)), 1e-2F);
         }
       }
+    }
+  }
+}
+
+// Whole numbers, as int8 pages hold them, and a scale a key.
+TEST(SummedAttention, TakesScalesOfKeys) {
+  at::manual_seed(9);
+  for (const auto vote : {GroupVote::kEach, GroupVote::kMaxLogits}) {
+    for (const int64_t head_dim : {20, 64, 127}) {  // pairs cannot take the last
+      const at::Tensor queries = at::randn({33, 6, head_dim}).to(at::kBFloat16).to(at::kFloat);
+      const at::Tensor numbers = at::randint(-127, 128, {2, 1005, head_dim}).to(at::kBFloat16).narrow(1, 3, 1000);
+      const at::Tensor scales = at::rand({2, 1005}).mul_(0.02).narrow(1, 3, 1000);
+      std::vector<int64_t> rows(33);
+      std::iota(rows.begin(), rows.end(), 0);
+      const at::Tensor votes = summed_attention(queries, rows, numbers, 0.1, vote, scales);
+      const at::Tensor keys = numbers.to(at::kFloat).mul(scales.unsqueeze(2));
+      const at::Tensor expected = summed_attention_reference(queries, rows, keys, 0.1, vote);
+      EXPECT_LE(votes.sub(expected).abs().max().item<float>(), 2e-5F * 33) << " head_dim " << head_dim;
     }
   }
 }

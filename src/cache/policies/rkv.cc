@@ -74,7 +74,7 @@ class Rkv final : public EvictionPolicy {
     at::Tensor out = at::empty({in.kv_heads, in.candidates}, at::kFloat);
     std::vector<float> redundant(cached);
     for (int64_t head = 0; head < in.kv_heads; ++head) {
-      redundancy(in.keys[head].to(at::kFloat), redundant.data());
+      redundancy(in.keys[head].to(at::kFloat), redundant.data());  // of directions: without in.key_scales
       const float* s = importance.data_ptr<float>() + head * in.candidates;
       float* z = out.data_ptr<float>() + head * in.candidates;
       for (int64_t i = 0; i < in.candidates; ++i) {

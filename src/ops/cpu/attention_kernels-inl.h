@@ -565,8 +565,13 @@ void WidenValueRow(const std::byte* tile, int64_t token, float scale, int64_t he
   WidenValue(tile, token, scale, head_dim, to);
 }
 
+void KeyNumbersRow(const std::byte* tile, int64_t token, int64_t head_dim, uint16_t* to) {
+  KeyNumbers(tile, token, head_dim, to);
+}
+
 AttentionKernels Kernels() {
-  return {ScratchFloats, PartialFloats, Attend, Merge, ColumnSums, QuantizeRow, WidenKeyRow, WidenValueRow};
+  return {ScratchFloats, PartialFloats, Attend,        Merge,        ColumnSums,
+          QuantizeRow,   WidenKeyRow,   WidenValueRow, KeyNumbersRow};
 }
 
 }  // namespace throughline::ops::cpu::HWY_NAMESPACE

@@ -67,6 +67,8 @@ struct AttentionKernels {
   // fp32 [head_dim] from a token of a tile of keys, or of values.
   void (*widen_key)(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* to);
   void (*widen_value)(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* to);
+  // bf16 [head_dim], without the scale: exact.
+  void (*key_numbers)(const std::byte* tile, int64_t token, int64_t head_dim, uint16_t* to);
 };
 
 AttentionKernels attention_kernels();  // the best for this machine

@@ -95,7 +95,7 @@ HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_
   hn::Store(Row::Second(padded, 0), d, out + chunk * kChunk + kLanes);
 }
 
-// A token of a tile of int8 keys (ops/int8_tiles.h).
+// A token of a tile of int8 keys (ops/int8_tiles.h), times a scale.
 HWY_INLINE void WidenKey(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* out) {
   const hn::FixedTag<float, kInt8Keys.together> d;
   const hn::RebindToSigned<decltype(d)> di;
@@ -105,6 +105,21 @@ HWY_INLINE void WidenKey(const std::byte* tile, int64_t token, float scale, int6
   for (int64_t e = 0; e < head_dim; e += kInt8Keys.together, from += kInt8Keys.tokens * kInt8Keys.together) {
     const auto number = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from)));
     hn::StoreU(hn::MulAdd(number, factor, shift), d, out + e);
+  }
+}
+
+// Its numbers alone, as bf16, which holds them exactly.
+HWY_INLINE void KeyNumbers(const std::byte* tile, int64_t token, int64_t head_dim, uint16_t* out) {
+  const hn::FixedTag<float, kInt8Keys.together> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const hn::Rebind<uint16_t, decltype(d)> d16;
+  const uint8_t* from = reinterpret_cast<const uint8_t*>(tile) + kInt8Keys.offset(token, 0);
+  for (int64_t e = 0; e < head_dim; e += kInt8Keys.together, from += kInt8Keys.tokens * kInt8Keys.together) {
+    const auto number = hn::Sub(hn::PromoteTo(di, hn::LoadU(d8, from)), hn::Set(di, 128));
+    const auto bits = hn::BitCast(du, hn::ConvertTo(d, number));
+    hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, hn::ShiftRight<16>(bits))), d16, out + e);
   }
 }
 
