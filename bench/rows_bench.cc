@@ -23,7 +23,7 @@ namespace throughline::ops {
 namespace {
 
 constexpr int64_t kHidden = 1024, kFfn = 3072, kQHeads = 16, kKvHeads = 8, kHeadDim = 128, kVocab = 151936;
-constexpr int64_t kPageTokens = 64, kBytes = 2;  // of a bf16
+constexpr int64_t kPageTokens = 64;
 
 at::Tensor random(at::IntArrayRef sizes) { return at::randn(sizes).to(at::kBFloat16); }
 

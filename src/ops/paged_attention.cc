@@ -223,8 +223,8 @@ at::Tensor gather_slots(const PagedKv& kv, KvSide side, const std::vector<int32_
            "slots are gathered into fp32, or the pool's own bf16 [kv_heads, n, head_dim]");
   auto* bytes = static_cast<std::byte*>(out.data_ptr());
   const int64_t out_row_bytes = head_dim * out.element_size();
-  const cpu::AttentionKernels kernels = cpu::attention_kernels();
-  const auto widen = side == KvSide::kKeys ? kernels.widen_key : kernels.widen_value;
+  const cpu::AttentionKernels attention = cpu::attention_kernels();
+  const auto widen = side == KvSide::kKeys ? attention.widen_key : attention.widen_value;
   for_slots(layout, pages, slots, [&](int64_t head, int64_t i, int64_t slot) {
     const std::byte* row = layout.row(pages.data(), head, slot);
     auto* target = reinterpret_cast<float*>(bytes + i * out_row_bytes);
