@@ -8,7 +8,6 @@
 #include <ATen/ops/randn.h>
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/util/accumulate.h>
 
 #include "ops/products.h"
 #include "roof.h"
@@ -16,25 +15,21 @@
 namespace throughline::ops {
 namespace {
 
-int64_t bytes_of(int64_t in, int64_t out, WeightFormat format) {
-  if (format == WeightFormat::kPlain) return 2 * in * out;
-  const QuantizedShape shape = quantized_shape(format, out, in);
-  const int64_t scale_bytes = format == WeightFormat::kInt8 ? 4 : 2;
-  return c10::multiply_integers(shape.values) + scale_bytes * c10::multiply_integers(shape.scales);
-}
+int64_t bytes_of(const LinearWeight& w) { return w.values.nbytes() + (w.scales.defined() ? w.scales.nbytes() : 0); }
 
 std::vector<LinearWeight> weights_of(int64_t in, int64_t out, int64_t least_bytes,
                                      WeightFormat format = WeightFormat::kPlain) {
   std::vector<LinearWeight> weights;
-  const int64_t count = std::max<int64_t>(1, least_bytes / bytes_of(in, out, format));
-  const at::Tensor all = at::randn({format == WeightFormat::kPlain ? count * out : out, in}).to(at::kBFloat16);
   if (format == WeightFormat::kPlain) {
+    const int64_t count = std::max<int64_t>(1, least_bytes / (2 * in * out));
+    const at::Tensor all = at::randn({count * out, in}).to(at::kBFloat16);
     for (int64_t i = 0; i < count; ++i) weights.push_back({all.narrow(0, i * out, out), {}});
     return weights;
   }
-  const QuantizedWeight one = quantize_weight(all, format);
-  for (int64_t i = 0; i < count; ++i)
+  const QuantizedWeight one = quantize_weight(at::randn({out, in}), format);
+  do {
     weights.push_back({{one.values.clone(), one.scales.clone()}, {}, format, out, in});
+  } while (static_cast<int64_t>(weights.size()) * bytes_of(weights[0]) < least_bytes);
   return weights;
 }
 
@@ -50,7 +45,7 @@ void few(benchmark::State& state, WeightFormat format, const Multiply& multiply)
     benchmark::DoNotOptimize(multiply(x, weights[next]));
     next = (next + 1) % weights.size();
   }
-  roof.finish(state, static_cast<double>(bytes_of(in, out, format)));
+  roof.finish(state, static_cast<double>(bytes_of(weights[0])));
 }
 
 std::vector<at::Tensor> ours(const at::Tensor& x, const LinearWeight& w) { return linears(x, {w}); }

@@ -5,6 +5,7 @@
 // `roof` is the rate over the read bandwidth or the rate of fp32 multiply-adds, measured just before and after. Bytes
 // count what is read and what is written, once each; arrays are many times the largest cache and walked in turn, but
 // for the draw, whose logits a step has just computed.
+#include <ATen/ops/full.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <benchmark/benchmark.h>
@@ -127,19 +128,30 @@ BENCHMARK(CompactionInt8)->Arg(65536)->UseRealTime()->Unit(benchmark::kMicroseco
 
 // ---------------------------------------------------------------- scoring
 
-void scoring(benchmark::State& state, GroupVote vote) {
+void scoring(benchmark::State& state, GroupVote vote, at::ScalarType pool) {
   const c10::InferenceMode inference;
   const int64_t recent = state.range(0), slots = state.range(1);
-  const at::Tensor queries = at::randn({recent, kQHeads, kHeadDim}), keys = random({kKvHeads, slots, kHeadDim});
+  const at::Tensor queries = at::randn({recent, kQHeads, kHeadDim});
+  at::Tensor keys = at::randn({kKvHeads, slots, kHeadDim}), scales;
+  if (pool == at::kChar) {  // whole numbers, as gather_int8_keys() leaves them
+    keys.mul_(40).round_().clamp_(-127, 127);
+    scales = at::full({kKvHeads, slots}, 1 / 40.0, at::kFloat);
+  }
+  if (pool != at::kFloat) keys = keys.to(at::kBFloat16);
   std::vector<int64_t> rows(recent);
   std::iota(rows.begin(), rows.end(), 0);
   OperationsRoof roof;
-  for (auto _ : state) benchmark::DoNotOptimize(summed_attention(queries, rows, keys, 1 / std::sqrt(kHeadDim), vote));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(summed_attention(queries, rows, keys, 1 / std::sqrt(kHeadDim), vote, scales));
   roof.finish(state, 2.0 * recent * slots * kQHeads * kHeadDim);
 }
-void Scoring(benchmark::State& state) { scoring(state, GroupVote::kEach); }
-void ScoringMaxLogits(benchmark::State& state) { scoring(state, GroupVote::kMaxLogits); }
+void Scoring(benchmark::State& state) { scoring(state, GroupVote::kEach, at::kBFloat16); }
+void ScoringInt8(benchmark::State& state) { scoring(state, GroupVote::kEach, at::kChar); }
+void ScoringFp32(benchmark::State& state) { scoring(state, GroupVote::kEach, at::kFloat); }
+void ScoringMaxLogits(benchmark::State& state) { scoring(state, GroupVote::kMaxLogits, at::kBFloat16); }
 BENCHMARK(Scoring)->Args({32, 9216})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(ScoringInt8)->Args({32, 9216})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(ScoringFp32)->Args({32, 9216})->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(ScoringMaxLogits)->Args({32, 9216})->UseRealTime()->Unit(benchmark::kMillisecond);
 
 // ---------------------------------------------------------------- the draw

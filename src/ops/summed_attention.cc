@@ -3,7 +3,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 
@@ -42,8 +41,11 @@ void take_queries(const float* queries, Rows rows, const Shape& s, int64_t head,
   }
 }
 
-// Columns [0, n) of `rows` rows, each times its key's scale.
-void scale_columns(const float* scales, int64_t rows, int64_t n, int64_t stride, float* logits) {
+// The logits of n keys from `first` on, if they have scales, times these.
+void scale_columns(const at::Tensor& key_scales, int64_t head, int64_t first, int64_t rows, int64_t n, int64_t stride,
+                   float* logits) {
+  if (!key_scales.defined()) return;
+  const float* scales = key_scales.const_data_ptr<float>() + head * key_scales.stride(0) + first;
   for (int64_t row = 0; row < rows; ++row, logits += stride) {
     for (int64_t i = 0; i < n; ++i) logits[i] *= scales[i];
   }
@@ -88,10 +90,7 @@ void from_bf16(const at::Tensor& queries, Rows rows, const at::Tensor& keys, con
           cpu::pack_pairs_across(keys_of, used, s.head_dim, panel, kPanel);
           product(q, words, 1, panel, kPanel, words, logits + slot, stride, s.group * block, kPanel / 16,
                   /*add=*/false);
-          if (key_scales.defined()) {
-            const float* scales = key_scales.const_data_ptr<float>() + head * key_scales.stride(0) + slot;
-            scale_columns(scales, s.group * block, used, stride, logits + slot);
-          }
+          scale_columns(key_scales, head, slot, s.group * block, used, stride, logits + slot);
         }
         vote_on(s, block, stride, scale, logits, votes + head * s.heads_out() * s.n);
       }
@@ -99,8 +98,8 @@ void from_bf16(const at::Tensor& queries, Rows rows, const at::Tensor& keys, con
   });
 }
 
-void from_fp32(const at::Tensor& queries, Rows rows, const at::Tensor& keys, float scale, const Shape& s,
-               float* votes) {
+void from_fp32(const at::Tensor& queries, Rows rows, const at::Tensor& keys, const at::Tensor& key_scales, float scale,
+               const Shape& s, float* votes) {
   const int64_t count = static_cast<int64_t>(rows.size());
   for (int64_t begin = 0; begin < count; begin += kRowBlock) {
     const int64_t block = std::min(kRowBlock, count - begin);
@@ -112,8 +111,11 @@ void from_fp32(const at::Tensor& queries, Rows rows, const at::Tensor& keys, flo
     }
     const bool alone = s.group * block * s.n * s.kv_heads < kWorkPerThread;
     parallel_for(0, s.kv_heads, alone ? s.kv_heads : 1, [&](int64_t from, int64_t to) {
-      for (int64_t head = from; head < to; ++head)
-        vote_on(s, block, s.n, scale, products[head].data_ptr<float>(), votes + head * s.heads_out() * s.n);
+      for (int64_t head = from; head < to; ++head) {
+        float* logits = products[head].data_ptr<float>();
+        scale_columns(key_scales, head, 0, s.group * block, s.n, s.n, logits);
+        vote_on(s, block, s.n, scale, logits, votes + head * s.heads_out() * s.n);
+      }
     });
   }
 }
@@ -137,9 +139,7 @@ at::Tensor summed_attention(const at::Tensor& queries, Rows rows, const at::Tens
   if (pairs) {
     from_bf16(queries, rows, keys, key_scales, static_cast<float>(scale), s, votes.data_ptr<float>());
   } else {
-    at::Tensor whole = keys.to(at::kFloat);
-    if (key_scales.defined()) whole = whole.mul(key_scales.unsqueeze(2));
-    from_fp32(queries, rows, whole, static_cast<float>(scale), s, votes.data_ptr<float>());
+    from_fp32(queries, rows, keys.to(at::kFloat), key_scales, static_cast<float>(scale), s, votes.data_ptr<float>());
   }
   return votes;
 }

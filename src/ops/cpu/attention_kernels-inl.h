@@ -566,7 +566,7 @@ void WidenValueRow(const std::byte* tile, int64_t token, float scale, int64_t he
 }
 
 void KeyNumbersRow(const std::byte* tile, int64_t token, int64_t head_dim, uint16_t* to) {
-  KeyNumbers(tile, token, head_dim, to);
+  WidenKey(tile, token, 1.0f, head_dim, to);
 }
 
 AttentionKernels Kernels() {

@@ -95,8 +95,22 @@ HWY_INLINE void WidenAs(const std::byte* row, int64_t head_dim, int64_t element_
   hn::Store(Row::Second(padded, 0), d, out + chunk * kChunk + kLanes);
 }
 
+template <class Tag>
+HWY_INLINE void StoreKey(Tag d, hn::Vec<Tag> key, float* out) {
+  hn::StoreU(key, d, out);
+}
+// As bf16 without rounding: for numbers of at most 8 bits.
+template <class Tag>
+HWY_INLINE void StoreKey(Tag /*d*/, hn::Vec<Tag> key, uint16_t* out) {
+  const hn::RebindToUnsigned<Tag> du;
+  const hn::Rebind<uint16_t, Tag> d16;
+  const auto half = hn::ShiftRight<16>(hn::BitCast(du, key));
+  hn::StoreU(hn::DemoteTo(d16, hn::BitCast(hn::RebindToSigned<Tag>(), half)), d16, out);
+}
+
 // A token of a tile of int8 keys (ops/int8_tiles.h), times a scale.
-HWY_INLINE void WidenKey(const std::byte* tile, int64_t token, float scale, int64_t head_dim, float* out) {
+template <class T>
+HWY_INLINE void WidenKey(const std::byte* tile, int64_t token, float scale, int64_t head_dim, T* out) {
   const hn::FixedTag<float, kInt8Keys.together> d;
   const hn::RebindToSigned<decltype(d)> di;
   const hn::Rebind<uint8_t, decltype(d)> d8;
@@ -104,22 +118,7 @@ HWY_INLINE void WidenKey(const std::byte* tile, int64_t token, float scale, int6
   const uint8_t* from = reinterpret_cast<const uint8_t*>(tile) + kInt8Keys.offset(token, 0);
   for (int64_t e = 0; e < head_dim; e += kInt8Keys.together, from += kInt8Keys.tokens * kInt8Keys.together) {
     const auto number = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from)));
-    hn::StoreU(hn::MulAdd(number, factor, shift), d, out + e);
-  }
-}
-
-// Its numbers alone, as bf16, which holds them exactly.
-HWY_INLINE void KeyNumbers(const std::byte* tile, int64_t token, int64_t head_dim, uint16_t* out) {
-  const hn::FixedTag<float, kInt8Keys.together> d;
-  const hn::RebindToSigned<decltype(d)> di;
-  const hn::RebindToUnsigned<decltype(d)> du;
-  const hn::Rebind<uint8_t, decltype(d)> d8;
-  const hn::Rebind<uint16_t, decltype(d)> d16;
-  const uint8_t* from = reinterpret_cast<const uint8_t*>(tile) + kInt8Keys.offset(token, 0);
-  for (int64_t e = 0; e < head_dim; e += kInt8Keys.together, from += kInt8Keys.tokens * kInt8Keys.together) {
-    const auto number = hn::Sub(hn::PromoteTo(di, hn::LoadU(d8, from)), hn::Set(di, 128));
-    const auto bits = hn::BitCast(du, hn::ConvertTo(d, number));
-    hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, hn::ShiftRight<16>(bits))), d16, out + e);
+    StoreKey(d, hn::MulAdd(number, factor, shift), out + e);
   }
 }
 
@@ -152,7 +151,7 @@ HWY_INLINE void Widen(const PageLayout& pages, const std::byte* const* rows, int
   } else {
     for (int64_t e = pages.head_dim; e < Padded(pages.head_dim); ++e) out[e] = 0;
     const int64_t token = i % pages.tile.tokens;
-    const auto widen = pages.tile.tokens == kInt8Keys.tokens ? WidenKey : WidenValue;
+    const auto widen = pages.tile.tokens == kInt8Keys.tokens ? WidenKey<float> : WidenValue;
     widen(rows[i - token], token, scale, pages.head_dim, out);
   }
 }
