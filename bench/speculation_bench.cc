@@ -19,6 +19,7 @@
 #include "base/rng.h"
 #include "base/stopwatch.h"
 #include "engine/engine.h"
+#include "ops/cpu_memory.h"
 
 namespace {
 
@@ -129,6 +130,7 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  ops::use_heap_for_tensors();  // as the program does
   Options options;
   CLI::App app{"Tokens a second with lookup speculation off, auto and 16"};
   app.add_option("model", options.model, "model directory")->required();

@@ -33,6 +33,7 @@
 #include "engine/sampler.h"
 #include "model/synth.h"
 #include "ops/cpu/bandwidth.h"
+#include "ops/cpu_memory.h"
 
 namespace {
 
@@ -238,6 +239,7 @@ Result<bool> run(const Options& options) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  ops::use_heap_for_tensors();  // as the program does
   Options options;
   CLI::App app{"What a decode step costs besides moving bytes"};
   app.add_option("model", options.model, "model directory")->required();

@@ -11,7 +11,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -23,6 +22,7 @@
 
 #include "base/files.h"
 #include "model/synth.h"
+#include "ops/cpu_memory.h"
 #include "train/row_attention.h"
 #include "train/update.h"
 
@@ -180,9 +180,7 @@ void serve(const std::string& shape, const std::string& dtype, const Options& op
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Freed activations stay with the process: giving them back costs a page fault for every 4 KiB of the next step.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  ops::use_heap_for_tensors();  // as the program does
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];

@@ -1,6 +1,4 @@
 // throughline: every command in one binary. `throughline help` lists them.
-#include <malloc.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <iostream>
@@ -22,12 +20,11 @@
 #include "cli/train_view_command.h"
 #include "cli/version.h"
 #include "ops/cpu/cpu_limit.h"
+#include "ops/cpu_memory.h"
 
 int main(int argc, char** argv) {
   using namespace throughline;
-  // Activations of a step are a few hundred kilobytes; without this glibc would map and unmap them every time.
-  ::mallopt(M_MMAP_THRESHOLD, 256 << 20);
-  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  ops::use_heap_for_tensors();
   // oneDNN keeps a primitive per shape and never forgets one; prefill slices have many shapes.
   ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
   if (const char* limit = std::getenv("THROUGHLINE_CPU"); limit != nullptr) {

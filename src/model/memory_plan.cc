@@ -63,8 +63,10 @@ UpdatePlan plan_update(const ModelConfig& config, const UpdatePlanOptions& optio
   plan.weight_bytes = parameters * e;
   plan.gradient_bytes = 4 * parameters + (4 + 2 * e) * config.vocab * h;
   plan.optimizer_bytes = (e == 4 ? 8 : 12) * parameters;
-  const int64_t kept = options.checkpoint_layers ? config.layers * h : config.layers * (2 * h + 3 * q + 4 * k + 2 * f);
-  plan.activation_bytes = n * e * (kept + 4 * h) + n * e * (6 * h + 4 * q + 6 * k + 6 * f) * 5 / 4;
+  const int64_t layer = 2 * h + 3 * q + 4 * k + 2 * f, slopes = 3 * h + 2 * f;
+  const int64_t kept = config.layers * (options.checkpoint_layers ? h : layer);
+  const int64_t at_work = options.checkpoint_layers ? layer + slopes : slopes;
+  plan.activation_bytes = n * e * kept + n * e * at_work * 5 / 4;
   plan.logit_bytes = int64_t{48} << 20;
   return plan;
 }

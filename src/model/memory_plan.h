@@ -32,9 +32,10 @@ struct MemoryPlanOptions {
 //   weights      P e
 //   gradients    4 P, and (4 + 2 e) V h while those of the head and the embedding meet
 //   optimizer    8 P; and 4 P of masters when e is not 4
-//   activations  checkpointed: (layers + 4) n h e    (a layer's input each; the selected rows and their slopes)
-//                kept:         layers n (2 h + 3 Q + 4 K + 2 f) e + 4 n h e
-//                and one layer at work: 1.25 n (6 h + 4 Q + 6 K + 6 f) e, a quarter of it for gaps and packed operands
+//   activations  kept:         layers n (2 h + 3 Q + 4 K + 2 f) e
+//                              and a layer's slopes: 1.25 n (3 h + 2 f) e, a quarter of it for gaps in the heap
+//                checkpointed: layers n h e    (a layer's input each)
+//                              and one layer computed again with its slopes: 1.25 n (5 h + 3 Q + 4 K + 4 f) e
 //   logits       48 MiB: three times a chunk of ops/token_logprobs
 // A process of N that shard the optimizer (ZeRO-1) takes 1/N of its line.
 struct UpdatePlan {

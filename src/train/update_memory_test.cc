@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "model/memory_plan.h"
 #include "model/synth.h"
+#include "ops/cpu_memory.h"
 #include "train/row_attention.h"
 #include "train/update.h"
 
@@ -51,8 +52,18 @@ AttentionFactory packed_attention() {
   };
 }
 
-// One update of one row, from loading the model to applied weights.
-UpdateStats update_once(const std::string& folder, const std::string& dtype, int64_t tokens, bool checkpoint) {
+TrainRow row_of(int64_t tokens, int64_t vocab) {
+  TrainRow row;
+  for (int64_t i = 0; i <= tokens; ++i) row.ids.push_back(static_cast<int32_t>(i * i % vocab));
+  row.prompt_tokens = 64;
+  row.trained.assign(static_cast<size_t>(row.response_tokens()), 1);
+  row.trace_tokens = row.response_tokens();
+  row.advantage = 1;
+  return row;
+}
+
+// From loading the model to the weights of the second update, which has the optimizer's state beside it.
+UpdateStats update_twice(const std::string& folder, const std::string& dtype, int64_t tokens, bool checkpoint) {
   Decoder::LoadOptions load;
   load.dtype = dtype;
   const auto decoder = Decoder::load(folder, load).value();
@@ -60,26 +71,26 @@ UpdateStats update_once(const std::string& folder, const std::string& dtype, int
   UpdateOptions options;
   options.checkpoint_layers = checkpoint;
   Updater updater(decoder.get(), &trainable, options, packed_attention());
-  TrainRow row;
-  for (int64_t i = 0; i <= tokens; ++i) row.ids.push_back(static_cast<int32_t>(i * i % decoder->config().vocab));
-  row.prompt_tokens = 64;
-  row.trained.assign(static_cast<size_t>(row.response_tokens()), 1);
-  row.trace_tokens = row.response_tokens();
-  row.advantage = 1;
-  const TrainRow* pointer = &row;
-  updater.accumulate({&pointer, 1}, {.traces = 1, .optimizer_steps = 1, .rows = 1, .tokens = row.trace_tokens});
-  return updater.apply(1e-3);
+  const auto update = [&](int64_t row_tokens) {
+    const TrainRow row = row_of(row_tokens, decoder->config().vocab);
+    const TrainRow* pointer = &row;
+    updater.accumulate({&pointer, 1}, {.traces = 1, .optimizer_steps = 1, .rows = 1, .tokens = row.trace_tokens});
+    return updater.apply(1e-3);
+  };
+  update(128);
+  return update(tokens);
 }
 
 TEST(UpdateMemory, StaysUnderThePlanAtRowLength8K) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers hold memory of their own";
 #endif
+  ops::use_heap_for_tensors();  // as the program does
   const std::string folder = ::testing::TempDir() + "update-memory-" + std::to_string(getpid());
   ASSERT_TRUE(make_directories(folder).ok());
   ASSERT_TRUE(write_atomically(folder + "/shape.json", config_to_json(shape()).dump()).ok());
   ASSERT_TRUE(synthesize({.shape = folder + "/shape.json", .dtype = "fp32", .output = folder + "/model"}, {}).ok());
-  update_once(folder + "/model", "fp32", 64, true);  // threads, kernels and their buffers are the program's
+  update_twice(folder + "/model", "fp32", 128, true);  // threads, kernels and their buffers are the program's
   constexpr int64_t kTokens = 8191;
   for (const std::string dtype : {"fp32", "bf16"}) {
     for (const bool checkpoint : {true, false}) {
@@ -87,11 +98,11 @@ TEST(UpdateMemory, StaysUnderThePlanAtRowLength8K) {
                                                     .micro_batch_tokens = kTokens,
                                                     .checkpoint_layers = checkpoint});
       UpdateStats stats;
-      const int64_t peak = peak_growth([&] { stats = update_once(folder + "/model", dtype, kTokens, checkpoint); });
+      const int64_t peak = peak_growth([&] { stats = update_twice(folder + "/model", dtype, kTokens, checkpoint); });
       EXPECT_FALSE(stats.skipped);
       EXPECT_GT(stats.grad_norm, 0);
       EXPECT_LT(peak, plan.total_bytes()) << dtype << " " << checkpoint;
-      EXPECT_GT(peak, plan.total_bytes() * 4 / 10) << dtype << " " << checkpoint;  // a plan, not a guess
+      EXPECT_GT(peak, plan.total_bytes() / 2) << dtype << " " << checkpoint;  // a plan, not a guess
       RecordProperty(dtype + (checkpoint ? "_checkpointed" : "_kept"),
                      std::to_string(peak >> 20) + " of " + std::to_string(plan.total_bytes() >> 20) + " MiB");
     }

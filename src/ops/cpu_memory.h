@@ -1,0 +1,15 @@
+// Memory of tensors on the CPU: ATen's allocator replaced by one that suits steps and updates, for the whole process.
+//
+// A step or an update takes and gives back the same blocks, megabytes each, over and over. They come from the heap: a
+// block that the system maps anew costs a page fault for every 4 KiB (a third of the time of a small model's update).
+// ATen asks posix_memalign for them, which in glibc before 2.38 cannot take a block that it gave back for one of the
+// same size, since it looks for room to align in as well; after a few updates the heap holds three times what is in
+// use. Here malloc serves, and the block is aligned within.
+#pragma once
+
+namespace throughline::ops {
+
+// Call at a program's start, before the first tensor.
+void use_heap_for_tensors();
+
+}  // namespace throughline::ops
