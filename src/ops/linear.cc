@@ -1,7 +1,6 @@
 #include "ops/linear.h"
 
 #include <ATen/ops/linear.h>
-#include <ATen/ops/matmul.h>
 
 #include <optional>
 
@@ -24,30 +23,29 @@ at::Tensor fast_linear(const at::Tensor& x, const at::Tensor& weight, const at::
   return y;
 }
 
-at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const auto forward = [&](Tensors& saved) -> Tensors {
-    saved = {x, weight};
-    return {own_linear(x, weight, bias)};
-  };
-  return differentiable({x, weight, bias}, forward,
-                        [](const NodeSlopes& node) -> Tensors {
-                          const at::Tensor& grad = node.grads[0];
-                          return {node.wanted(0) ? at::matmul(grad, node.saved[1]) : at::Tensor(),
-                                  node.wanted(1) ? at::matmul(grad.t(), node.saved[0]) : at::Tensor(),
-                                  node.wanted(2) ? grad.sum(0) : at::Tensor()};
-                        })
-      .front();
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, NumericMode mode) {
+  return mode == NumericMode::kExact ? own_linear(x, weight, bias) : fast_linear(x, weight, bias);
 }
 
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, NumericMode mode) {
-  const auto maybe_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
-  if (!needs_grad({&x, &weight, &bias})) {
-    if (mode == NumericMode::kExact) return own_linear(x, weight, bias);
-    return x.device().is_cpu() ? fast_linear(x, weight, bias) : at::linear(x, weight, maybe_bias);
+  if (mode == NumericMode::kFast && !x.device().is_cpu()) {
+    return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
   }
-  return mode == NumericMode::kFast ? at::linear(x, weight, maybe_bias) : exact_linear(x, weight, bias);
+  if (!needs_grad({&x, &weight, &bias})) return product(x, weight, bias, mode);
+  const auto forward = [&](Tensors& saved) -> Tensors {
+    saved = {x, weight};
+    return {product(x, weight, bias, mode)};
+  };
+  return differentiable({x, weight, bias}, forward,
+                        [](const NodeSlopes& node) -> Tensors {
+                          const at::Tensor& grad = node.grads[0];
+                          return {node.wanted(0) ? matmul_nn(grad, node.saved[1]) : at::Tensor(),
+                                  node.wanted(1) ? matmul_tn(grad, node.saved[0]) : at::Tensor(),
+                                  node.wanted(2) ? grad.sum(0) : at::Tensor()};
+                        })
+      .front();
 }
 
 }  // namespace throughline::ops

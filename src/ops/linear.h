@@ -2,8 +2,8 @@
 // bf16), accumulation in fp32.
 //
 // kExact: own product, fixed order over `in` for every row count and thread count (ops/products.h). kFast: the same,
-// but fp32 with many rows (ops/matmul.h), and ATen where a graph is recorded or on a device. Differentiable in both
-// modes (the backward pass is ATen's).
+// but many rows of fp32, and of bf16 where the machine has no products of it, through ops/matmul.h, and ATen on a
+// device. Differentiable in both modes (the backward pass is that of ops/matmul.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>

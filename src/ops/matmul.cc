@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "ops/autograd.h"
+#include "ops/cpu/cpu_limit.h"
 #include "ops/cpu/panel_gemm.h"
 #include "ops/parallel.h"
 
@@ -23,6 +24,12 @@ bool own_kernel(const at::Tensor& a, const at::Tensor& b) {
   TL_CHECK(a.dim() == 2 && b.dim() == 2 && a.scalar_type() == b.scalar_type(), "matmul: shapes or dtypes do not match");
   return a.scalar_type() == at::kFloat && a.device().is_cpu();
 }
+
+// bf16 that the machine has no products of, which ATen would multiply one by one.
+bool widened(const at::Tensor& a) {
+  return a.scalar_type() == at::kBFloat16 && a.device().is_cpu() && !cpu::has_avx512_bf16();
+}
+at::Tensor wide(const at::Tensor& a) { return a.defined() ? a.to(at::kFloat) : a; }
 
 struct PackedPanels {
   at::Tensor data;
@@ -63,6 +70,7 @@ at::Tensor multiply(const at::Tensor& a, const PackedPanels& b, const at::Tensor
 at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight) { return matmul_nt(x, weight, at::Tensor()); }
 
 at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& addend) {
+  if (widened(x)) return matmul_nt(wide(x), wide(weight), wide(addend)).to(at::kBFloat16);
   if (!own_kernel(x, weight)) {
     const at::Tensor y = at::mm(x, weight.t());
     return addend.defined() ? y.add(addend) : y;
@@ -73,6 +81,7 @@ at::Tensor matmul_nt(const at::Tensor& x, const at::Tensor& weight, const at::Te
 }
 
 at::Tensor matmul_nn(const at::Tensor& g, const at::Tensor& weight) {
+  if (widened(g)) return matmul_nn(wide(g), wide(weight)).to(at::kBFloat16);
   if (!own_kernel(g, weight)) return at::mm(g, weight);
   const at::Tensor a = g.contiguous(), w = weight.contiguous();
   return multiply(a, pack(f32(w), w.size(1), 1, w.size(0), w.size(1)), at::Tensor());
@@ -113,6 +122,7 @@ void multiply_tn(const at::Tensor& g, const at::Tensor& x, at::Tensor& y, bool a
 }  // namespace
 
 at::Tensor matmul_tn(const at::Tensor& g, const at::Tensor& x) {
+  if (widened(g)) return matmul_tn(wide(g), wide(x)).to(at::kBFloat16);
   if (!own_kernel(g, x)) return at::mm(g.t(), x);
   at::Tensor y = at::empty({g.size(1), x.size(1)}, g.options());
   if (g.size(0) == 0) return y.zero_();
@@ -122,7 +132,9 @@ at::Tensor matmul_tn(const at::Tensor& g, const at::Tensor& x) {
 
 void add_matmul_tn(at::Tensor& y, const at::Tensor& g, const at::Tensor& x) {
   TL_CHECK(y.is_contiguous() && y.scalar_type() == at::kFloat, "add_matmul_tn: y must be contiguous fp32");
-  if (!own_kernel(g, x)) {
+  if (widened(g)) {
+    multiply_tn(wide(g), wide(x), y, /*accumulate=*/true);
+  } else if (!own_kernel(g, x)) {
     y.add_(at::mm(g.t(), x));
   } else {
     multiply_tn(g, x, y, /*accumulate=*/true);
