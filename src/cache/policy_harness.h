@@ -139,4 +139,14 @@ int64_t compare(const Shape& shape, const std::string& spec, const Rule& rule, c
 std::vector<Shape> shapes();
 std::vector<std::string> protect_modes();
 
+// Every policy with small options; budgets that tests of a few dozen tokens reach.
+std::vector<std::string> small_policies();
+
+bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b);  // to the bit
+std::vector<std::byte> bytes_of(const PagePool& pool, int32_t page);
+// fp32 [kv_heads, cached, head_dim] of K or V, in slot order.
+at::Tensor used_slots(const Subject& s, int64_t layer, ops::KvSide side);
+// The used slots of two caches hold the same bits for the same positions in the same slots.
+void expect_same_cache(const Subject& a, const Subject& b);
+
 }  // namespace throughline::harness

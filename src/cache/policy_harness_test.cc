@@ -1,6 +1,7 @@
 // The harness's inside: see policy_harness.h. In one file, so that each policy's test stays quick to compile.
 #include "cache/policy_harness.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
@@ -308,5 +309,52 @@ std::vector<Shape> shapes() {
   return {a, b, c};
 }
 std::vector<std::string> protect_modes() { return {"prompt", "none", "first:3", "first:30"}; }
+
+std::vector<std::string> small_policies() {
+  return {"rpc:interval=12,ratio=3,window=5,kernel=3",
+          "rpc:interval=12,ratio=3,window=5,aggregation=group,mode=reference,protect=none",
+          "rpc:interval=9,ratio=1.5,window=4,budget=30,protect=first:4",
+          "random:budget=30,interval=7,window=4,protect=none",
+          "random:budget=30,interval=7,window=4,shared=true",
+          "recency:budget=26",
+          "snapkv:budget=30,interval=8,window=4,protect=first:3",
+          "snapkv:form=2,budget=30,interval=8,window=4,kernel=3,protect=none",
+          "rkv:budget=30,interval=8,window=4",
+          "h2o:budget=28,recent=5,protect=none",
+          "tova:budget=28,protect=first:2",
+          "streaming:budget=24,protect=none",
+          "streaming:budget=24,rotate=cache"};
+}
+
+std::vector<std::byte> bytes_of(const PagePool& pool, int32_t page) {
+  std::vector<std::byte> out(pool.shape().bytes_per_page());
+  pool.read_page(page, out.data());
+  return out;
+}
+
+bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].equal(b[i])) return false;
+  }
+  return a.size() == b.size();
+}
+
+at::Tensor used_slots(const Subject& s, int64_t layer, ops::KvSide side) {
+  return ops::gather_slots(s.pool->layer(layer), side, s.cache.pages(),
+                           at::arange(s.cache.cached_tokens(), at::kLong).unsqueeze(0));
+}
+
+void expect_same_cache(const Subject& a, const Subject& b) {
+  ASSERT_EQ(a.cache.cached_tokens(), b.cache.cached_tokens());
+  ASSERT_EQ(a.cache.pages().size(), b.cache.pages().size());
+  const KvShape& shape = a.pool->shape();
+  for (int64_t layer = 0; layer < shape.layers; ++layer) {
+    for (int64_t head = 0; head < a.cache.sets_per_layer(); ++head) {
+      ASSERT_EQ(a.cache.kept_positions(layer, head), b.cache.kept_positions(layer, head));
+    }
+    for (const auto side : {ops::KvSide::kKeys, ops::KvSide::kValues})
+      ASSERT_TRUE(used_slots(a, layer, side).equal(used_slots(b, layer, side)));
+  }
+}
 
 }  // namespace throughline::harness

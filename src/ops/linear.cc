@@ -11,20 +11,14 @@
 namespace throughline::ops {
 namespace {
 
-at::Tensor own_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                      NumericMode mode = NumericMode::kExact) {
-  return linears(x, {{weight.contiguous(), bias.defined() ? bias.contiguous() : bias}}, mode).front();
-}
-
-at::Tensor fast_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (fused_products(x, NumericMode::kFast)) return own_linear(x, weight, bias, NumericMode::kFast);
+// Without a graph.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, NumericMode mode) {
+  if (mode == NumericMode::kExact || fused_products(x, mode)) {
+    return linears(x, {{weight.contiguous(), bias.defined() ? bias.contiguous() : bias}}, mode).front();
+  }
   at::Tensor y = matmul_nt(x, weight);
   if (bias.defined()) y.add_(bias);
   return y;
-}
-
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, NumericMode mode) {
-  return mode == NumericMode::kExact ? own_linear(x, weight, bias) : fast_linear(x, weight, bias);
 }
 
 }  // namespace
