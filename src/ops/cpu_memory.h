@@ -2,9 +2,9 @@
 //
 // A step or an update takes and gives back the same blocks, megabytes each, over and over. They come from the heap: a
 // block that the system maps anew costs a page fault for every 4 KiB (a third of the time of a small model's update).
-// ATen asks posix_memalign for them, which in glibc before 2.38 cannot take a block that it gave back for one of the
-// same size, since it looks for room to align in as well; after a few updates the heap holds three times what is in
-// use. Here malloc serves, and the block is aligned within.
+// ATen asks posix_memalign for them, and glibc's cannot take a block that was given back for another of the same size,
+// since it wants room to align in as well: after a few updates the heap held up to three times what was in use. Here
+// malloc serves, and the block is aligned within.
 #pragma once
 
 namespace throughline::ops {

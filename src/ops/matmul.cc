@@ -132,9 +132,8 @@ at::Tensor matmul_tn(const at::Tensor& g, const at::Tensor& x) {
 
 void add_matmul_tn(at::Tensor& y, const at::Tensor& g, const at::Tensor& x) {
   TL_CHECK(y.is_contiguous() && y.scalar_type() == at::kFloat, "add_matmul_tn: y must be contiguous fp32");
-  if (widened(g)) {
-    multiply_tn(wide(g), wide(x), y, /*accumulate=*/true);
-  } else if (!own_kernel(g, x)) {
+  if (widened(g)) return add_matmul_tn(y, wide(g), wide(x));
+  if (!own_kernel(g, x)) {
     y.add_(at::mm(g.t(), x));
   } else {
     multiply_tn(g, x, y, /*accumulate=*/true);
