@@ -97,17 +97,33 @@ TL_TARGET void product(const uint32_t* a, int64_t a_row, int64_t a_step, const u
   }
 }
 
-uint32_t pair(const uint16_t* first, const uint16_t* second) { return *first | uint32_t{*second} << 16; }
-
-void across(const uint16_t* const* from, int64_t rows, int64_t depth, uint32_t* b, int64_t b_row) {
-  constexpr int64_t kWords = 64;  // of each row at a time: what is written stays in L1
-  for (int64_t k = 0; k < depth / 2; k += kWords) {
-    for (int64_t n = 0; n < b_row; ++n) {
-      for (int64_t i = k; i < std::min(depth / 2, k + kWords); ++i)
-        b[i * b_row + n] = n < rows ? pair(from[n] + 2 * i, from[n] + 2 * i + 1) : 0;
+TL_TARGET void across(const uint16_t* const* from, int64_t rows, int64_t depth, uint32_t* b, int64_t b_row) {
+  constexpr int64_t kBlock = 128;  // of the depth at a time: what is written stays in L1
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  for (int64_t block = 0; block < depth; block += kBlock) {
+    const int64_t end = std::min(depth, block + kBlock);
+    for (int64_t n = 0; n < b_row; n += kLanes) {
+      for (int64_t k = block; k < end; k += 2 * kLanes) {
+        const int64_t words = std::min((end - k) / 2, kLanes);
+        const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(words)), lane);
+        __m256i square[kLanes];
+        TL_UNROLL
+        for (int64_t r = 0; r < kLanes; ++r) {
+          square[r] = _mm256_setzero_si256();
+          if (n + r >= rows) continue;
+          const uint16_t* p = from[n + r] + k;
+          square[r] = _mm256_maskload_epi32(reinterpret_cast<const int*>(p), mask);
+          if (end < depth) _mm_prefetch(p + kBlock, _MM_HINT_T0);
+        }
+        transpose(square);
+        uint32_t* to = b + k / 2 * b_row + n;
+        for (int64_t i = 0; i < words; ++i) _mm256_store_si256(reinterpret_cast<__m256i*>(to + i * b_row), square[i]);
+      }
     }
   }
 }
+
+uint32_t pair(const uint16_t* first, const uint16_t* second) { return *first | uint32_t{*second} << 16; }
 
 void along(const uint16_t* const* from, int64_t rows, int64_t depth, uint32_t* b) {
   static const uint16_t zero = 0;
