@@ -8,8 +8,9 @@
 namespace throughline::ops {
 namespace {
 
-// Highway's choice is the program's, and so is this.
+// Highway's choice is the program's, and so are these.
 std::atomic<bool> extensions_allowed{true};
+std::atomic<bool> avx2_allowed{true};
 
 #if defined(__x86_64__)
 constexpr const char* kLimits = "sse4, avx2, avx512, best";
@@ -38,13 +39,15 @@ Status limit_cpu(std::string_view limit) {
                  "use one of: " + std::string(kLimits)};
   }
   extensions_allowed = false;
+  avx2_allowed = (targets & HWY_AVX2) != 0;
   hwy::DisableTargets(~targets);
   return {};
 }
 
 namespace cpu {
 #if defined(__x86_64__)
-bool has_avx2() { return (hwy::SupportedTargets() & HWY_AVX2) != 0; }
+// Not by hwy::SupportedTargets(): in 1.0.3 a call of it makes the best target the chosen one, whatever is disabled.
+bool has_avx2() { return avx2_allowed && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #else

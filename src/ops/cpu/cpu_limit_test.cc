@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cstdlib>
 #include <string>
@@ -11,6 +10,7 @@
 #include "ops/cpu/dot_gemm.h"
 #include "ops/cpu/int8_attention.h"
 #include "ops/cpu/pair_product.h"
+#include "ops/cpu/panel_gemm.h"
 #include "ops/cpu/quantized_gemm.h"
 
 namespace throughline::ops {
@@ -32,14 +32,6 @@ TEST(CpuLimit, HoldsForHighwayAndForIntrinsics) {
     EXPECT_FALSE(cpu::has_avx512_bf16());
     EXPECT_FALSE(cpu::has_avx512_vnni());
   }
-#if defined(__x86_64__)
-  if (limit == "avx2" || limit == "sse4") {
-    EXPECT_EQ(hwy::SupportedTargets() & HWY_AVX3, 0);
-  }
-  if (limit == "sse4") {
-    EXPECT_EQ(hwy::SupportedTargets() & HWY_AVX2, 0);
-  }
-#endif
   EXPECT_EQ(cpu::pair_product() != nullptr, cpu::has_avx512_bf16() || cpu::has_avx2());
   EXPECT_EQ(cpu::score_slots_bf16() != nullptr, cpu::has_avx512_bf16());
   EXPECT_EQ(kernels::dot_gemm_avx512_bf16() != nullptr, cpu::has_avx512_bf16());
@@ -48,6 +40,13 @@ TEST(CpuLimit, HoldsForHighwayAndForIntrinsics) {
   EXPECT_EQ(kernels::int8_gemm_avx2() != nullptr, cpu::has_avx2());
   EXPECT_EQ(kernels::int4_gemm_avx2() != nullptr, cpu::has_avx2());
   EXPECT_EQ(kernels::int4_gemm_avx512_vnni() != nullptr, cpu::has_avx512_vnni());
+  // Two vectors of the set; asked last, as Highway forgets the limit when it is asked what the machine has.
+  if (limit == "sse4") {
+    EXPECT_EQ(kernels::panel_columns(), 8);
+  }
+  if (limit == "avx2") {
+    EXPECT_EQ(kernels::panel_columns(), 16);
+  }
 }
 
 }  // namespace
