@@ -1,7 +1,7 @@
 // The three matrix products of a linear layer's training step. All matrices 2-D, contiguous after the call's own care,
 // of one dtype (fp32 or bf16), fp32 accumulation. On the CPU fp32, and bf16 where the machine has no instruction for it
-// (it is widened: ATen would take ten times as long), are the own kernel's (ops/cpu/panel_gemm.h), whose bits hang on
-// neither rows nor threads; anything else is ATen's. Not differentiable.
+// (it is widened: docs/training-speed.md), are the own kernel's (ops/cpu/panel_gemm.h), whose bits hang on neither rows
+// nor threads; anything else is ATen's. Not differentiable.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -8,9 +8,9 @@
 namespace throughline::ops {
 namespace {
 
-// Highway's choice is the program's, and so are these.
-std::atomic<bool> extensions_allowed{true};
-std::atomic<bool> avx2_allowed{true};
+// Highway's choice is the program's, and so is this: the targets of the limit.
+constexpr int64_t kNoLimit = -1;
+std::atomic<int64_t> allowed{kNoLimit};
 
 #if defined(__x86_64__)
 constexpr const char* kLimits = "sse4, avx2, avx512, best";
@@ -21,7 +21,7 @@ int64_t targets_of(std::string_view limit) {
   return 0;
 }
 bool has_avx512() {
-  return extensions_allowed && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  return allowed == kNoLimit && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 #else
@@ -38,8 +38,7 @@ Status limit_cpu(std::string_view limit) {
     return Error{"unknown instruction set \"" + std::string(limit) + "\"", "THROUGHLINE_CPU",
                  "use one of: " + std::string(kLimits)};
   }
-  extensions_allowed = false;
-  avx2_allowed = (targets & HWY_AVX2) != 0;
+  allowed = targets;
   hwy::DisableTargets(~targets);
   return {};
 }
@@ -47,7 +46,7 @@ Status limit_cpu(std::string_view limit) {
 namespace cpu {
 #if defined(__x86_64__)
 // Not by hwy::SupportedTargets(): in 1.0.3 a call of it makes the best target the chosen one, whatever is disabled.
-bool has_avx2() { return avx2_allowed && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx2() { return (allowed & HWY_AVX2) != 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #else
