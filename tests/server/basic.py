@@ -120,34 +120,43 @@ def test_pings():
 
 
 def test_memory_pressure():
-    """Eight streams in a pool for about three: those that allow it are compressed, the others wait; no stream ends with an error."""
+    """Two requests of four samples in a pool for about three: those that allow it are compressed, the others wait; none ends with an error.
+
+    The samples of one request begin together, so each of the two makes its own pressure, however late the other comes."""
     server = Server("stories260K", "--kv-memory", "600K", "--exact")
     try:
-        bodies = [{"prompt": "Once upon a time", "max_tokens": 150, "ignore_eos": True, "seed": i, "stream": True, "return_token_ids": True,
-                   "kv": "rpc:interval=128,window=8,min_budget=48" if i % 2 else "full"} for i in range(8)]
-        results = [None] * 8
+        common = {"prompt": "Once upon a time", "max_tokens": 150, "ignore_eos": True, "return_token_ids": True}
+        bodies = {kv: {**common, "kv": kv, "seed": seed} for seed, kv in enumerate(("full", "rpc:interval=128,window=8,min_budget=48"))}
+        results = {}
 
-        def run(i):
-            results[i] = list(server.stream("/v1/completions", bodies[i]))
+        def run(kv):
+            results[kv] = list(server.stream("/v1/completions", {**bodies[kv], "n": 4, "stream": True}))
 
-        threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
+        threads = [threading.Thread(target=run, args=(kv,)) for kv in bodies]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        told = [chunks[-1]["throughline"] for chunks in results]
-        assert [t["finish_detail"] for t in told] == ["max_tokens"] * 8, told
-        assert all(t["error"] is None for t in told)
-        lowered = [t["kv"]["lowered_to"] for t in told]
-        assert any(lowered[1::2]) and not any(lowered[::2]), lowered
-        assert all(n is None or n >= 48 for n in lowered)
-        assert server.metric('throughline_kv_pressure_total{stage="budget"}') > 0 and server.metric('throughline_kv_pressure_total{stage="park"}') > 0
-        for i in range(0, 8, 2):  # alone it says the same
-            alone = server.json("/v1/completions", {**bodies[i], "stream": False})["choices"][0]["token_ids"]
-            assert [t for c in results[i] for t in c["choices"][0].get("token_ids", [])] == alone
+        lowered = {}
+        for kv, chunks in results.items():
+            told = [c["throughline"] for c in chunks if c.get("throughline", {}).get("finish_detail")]
+            assert [t["finish_detail"] for t in told] == ["max_tokens"] * 4 and all(t["error"] is None for t in told), told
+            lowered[kv] = [t["kv"]["lowered_to"] for t in told]
+        full, rpc = (lowered[kv] for kv in bodies)
+        assert not any(full) and any(rpc) and all(n is None or n >= 48 for n in rpc), lowered
+        for stage in ("budget", "park"):
+            assert server.metric(f'throughline_kv_pressure_total{{stage="{stage}"}}') > 0, stage
         assert server.stop() == 0
     finally:
         server.process.kill()
+    roomy = Server("stories260K", "--exact")
+    try:
+        for choice in roomy.json("/v1/completions", {**bodies["full"], "n": 4})["choices"]:  # with room it says the same
+            deltas = [c["choices"][0] for c in results["full"] if c["choices"][0]["index"] == choice["index"]]
+            assert [t for d in deltas for t in d.get("token_ids", [])] == choice["token_ids"]
+        assert roomy.stop() == 0
+    finally:
+        roomy.process.kill()
 
 
 def test_slow_readers(server):
