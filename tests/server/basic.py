@@ -56,12 +56,12 @@ def test_limits(server):
     connection.close()
 
 
-def long_chat(**fields):
-    return json.dumps(chat(max_tokens=480, ignore_eos=True, think="delethink:chunk=128,carry=64,head=8,max_chunks=1000",
-                           **fields) | {"max_tokens": 100000}).encode()
+def long_chat(max_tokens=100000, **fields):
+    return chat(max_tokens=max_tokens, ignore_eos=True, think="delethink:chunk=128,carry=64,head=8,max_chunks=1000", **fields)
 
 
-def post(body):
+def post(fields):
+    body = json.dumps(fields).encode()
     return b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -102,7 +102,7 @@ def test_pings():
         first = server.raw(post(long_chat(stream=True)))
         first.recv(1000)
         began = time.monotonic()
-        second = server.raw(post(json.dumps(chat(stream=True)).encode()))
+        second = server.raw(post(chat(stream=True)))
         got = b""
         while got.count(b": still working\n\n") < 4:
             got += second.recv(65536)
@@ -174,13 +174,13 @@ def test_slow_readers(server):
 
 
 def test_drain(server):
+    """What runs when SIGTERM comes is answered whole."""
     results = []
 
     def run(stream):
-        if stream:
-            results.append(list(server.stream("/v1/chat/completions", chat(max_tokens=300, ignore_eos=True)))[-1]["choices"][0]["finish_reason"])
-        else:
-            results.append(server.json("/v1/chat/completions", chat(max_tokens=300, ignore_eos=True))["choices"][0]["finish_reason"])
+        body = long_chat(4000, stream=stream)  # so long that all four run at the same time, whenever they begin
+        last = list(server.stream("/v1/chat/completions", body))[-1] if stream else server.json("/v1/chat/completions", body)
+        results.append(last["choices"][0]["finish_reason"])
 
     threads = [threading.Thread(target=run, args=(i % 2 == 0,)) for i in range(4)]
     for thread in threads:
