@@ -92,10 +92,16 @@ at::Tensor SequenceCache::State::sums_for(int64_t layer, int64_t length) {
   return sums;
 }
 
+// Grows with what is decoded: a short answer under a wide window needs few rows.
 void SequenceCache::State::prepare_ring(const std::vector<TokenKind>& kinds) {
-  if (needs.query_window == 0 || book.ring.defined()) return;
-  if (std::count(kinds.begin(), kinds.end(), TokenKind::kSampled) > 0)
-    book.ring = at::zeros({layers(), ring_rows(), q_heads, pool->shape().head_dim}, at::kFloat);
+  const int64_t sampled = std::count(kinds.begin(), kinds.end(), TokenKind::kSampled);
+  const int64_t rows = std::min(ring_rows(), book.decoded + sampled);
+  const int64_t have = book.ring.defined() ? book.ring.size(1) : 0;
+  if (needs.query_window == 0 || sampled == 0 || have >= rows) return;
+  const int64_t larger = std::min(ring_rows(), std::max<int64_t>(2 * rows, 64));
+  at::Tensor ring = at::zeros({layers(), larger, q_heads, pool->shape().head_dim}, at::kFloat);
+  if (have > 0) ring.narrow(1, 0, have).copy_(book.ring);
+  book.ring = std::move(ring);
 }
 
 template <class T>
@@ -103,7 +109,7 @@ void SequenceCache::State::keep_queries(int64_t layer, const T* q, const std::ve
   if (needs.query_window == 0) return;
   const int64_t sampled = std::count(kinds.begin(), kinds.end(), TokenKind::kSampled);
   const int64_t width = q_heads * pool->shape().head_dim;
-  float* ring = sampled > 0 ? book.ring.mutable_data_ptr<float>() + layer * ring_rows() * width : nullptr;
+  float* ring = sampled > 0 ? book.ring.mutable_data_ptr<float>() + layer * book.ring.size(1) * width : nullptr;
   int64_t step = book.decoded;
   for (size_t row = 0; row < kinds.size(); ++row) {
     if (kinds[row] != TokenKind::kSampled) continue;

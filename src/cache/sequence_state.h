@@ -33,7 +33,9 @@ struct SequenceBook {
   std::vector<EvictionRecord> records;
   std::vector<TokenSet> sets;    // [layers * sets_per_layer]; empty under `full`
   std::vector<at::Tensor> sums;  // [layers] fp32 [kv_heads, capacity] by slot, if the policy wants them
-  at::Tensor ring;  // fp32 [layers, ring_rows(), q_heads, head_dim]: step n lies in row (n - 1) % ring_rows()
+  // fp32 [layers, ring_rows() or as many as were needed so far, q_heads, head_dim]: step n lies in row
+  // (n - 1) % ring_rows().
+  at::Tensor ring;
 };
 
 struct SequenceCache::State {

@@ -23,6 +23,16 @@ inline OptionInfo budget_option() {
           .minimum = 1};
 }
 
+// A ring of as many queries is kept for every layer, which the memory plan does not count: a wide one is refused.
+inline OptionInfo voters_option(const std::string& default_text, const std::string& default_note = {}) {
+  return {.name = "window",
+          .default_text = default_text,
+          .help = "queries that vote, and newest tokens always kept; up to 1024",
+          .minimum = 1,
+          .maximum = 1024,
+          .default_note = default_note};
+}
+
 inline OptionInfo min_budget_option() {
   return {
       .name = "min_budget", .help = "under memory pressure the budget may fall to this, for the chunk", .minimum = 1};

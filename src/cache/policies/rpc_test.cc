@@ -95,6 +95,8 @@ TEST(Rpc, OptionsAtTheirEdges) {
       {.interval = 12, .window = 3, .kernel = 31},  // pool wider than the candidates at first
   };
   for (const RpcOptions& o : cases) EXPECT_GE(compare(shape, o.spec(), slow_rpc(o), "prompt", 100, 9), 5);
+  const RpcOptions wide{.interval = 16, .window = 90, .ratio = 2};  // the ring grows before it goes round
+  EXPECT_GE(compare(shape, wide.spec(), slow_rpc(wide), "prompt", 220, 9), 5);
 }
 
 // A literal transcription of research/rpc.md A.2, the published code's step for one layer: the cache as concatenated
@@ -227,7 +229,8 @@ TEST(Rpc, DefaultsAndBadOptions) {
   EXPECT_EQ(policy->scope(), KeptScope::kLayer);
   EXPECT_EQ(policy->protected_tokens(123), 123);
   EXPECT_EQ(policy->kept_tokens({.decoded = 1056, .cached = 1156, .protected_tokens = 100}), 100 + 256 + 32);
-  for (const char* bad : {"rpc:kernel=4", "rpc:ratio=0.5", "rpc:mode=other", "rpc:window=0", "rpc:protect=some"}) {
+  for (const char* bad :
+       {"rpc:kernel=4", "rpc:ratio=0.5", "rpc:mode=other", "rpc:window=0", "rpc:window=1025", "rpc:protect=some"}) {
     auto spec = parse_spec(bad, policy_infos(), "--kv");
     if (!spec.ok()) continue;
     auto made = make_policy(*spec, "--kv");
