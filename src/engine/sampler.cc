@@ -167,6 +167,7 @@ void filter(std::span<const float> logits, const SamplingOptions& options, Sampl
     }
     if (enough) {
       scratch.order.resize(keep);
+      if (keep == 0) scratch.order.push_back(best_id(logits));  // of logits that are NaN none is a candidate
       return;
     }
     ordered = std::min(vocab, ordered * 8);
@@ -244,7 +245,7 @@ Status check_sampling(const SamplingOptions& options, int64_t vocab, const std::
       range("top_k", static_cast<double>(options.top_k), options.top_k >= 0, "use 0 (off) or a positive number"));
   TL_TRY_STATUS(range("min_p", options.min_p, options.min_p >= 0 && options.min_p < 1, "use 0 up to less than 1"));
   TL_TRY_STATUS(range("repetition_penalty", options.repetition_penalty,
-                      options.repetition_penalty > 0 && options.repetition_penalty <= 100, "use a number over 0"));
+                      options.repetition_penalty >= 0.01 && options.repetition_penalty <= 100, "use 0.01 to 100"));
   TL_TRY_STATUS(
       range("presence_penalty", options.presence_penalty, std::fabs(options.presence_penalty) <= 2, "use -2 to 2"));
   TL_TRY_STATUS(
@@ -273,13 +274,13 @@ TokenDraw draw_token(std::span<const float> logits, const SamplingOptions& optio
   std::span<const float> adjusted = logits;
   if (changes_logits(options, limits)) {
     scratch.logits.assign(logits.begin(), logits.end());
-    take_out(scratch.logits, limits);
     apply_penalties(scratch.logits, options, history);
+    take_out(scratch.logits, limits);
     adjusted = scratch.logits;
   }
   TokenDraw draw;
   const bool filtered = options.top_p < 1 || options.top_k > 0 || options.min_p > 0;
-  if (options.temperature == 0) {
+  if (options.greedy()) {
     draw.id = best_id(adjusted);
     draw.sampling_logprob = 0;
   } else {

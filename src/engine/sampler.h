@@ -1,7 +1,6 @@
 // From one row of logits to one token id. Pure functions: same row, options, history and key, same token.
 //
-// Order, as transformers': what may not come is taken out, logit bias and penalties, then temperature, top-k, top-p,
-// min-p, then the draw. Log-probs are of the model's distribution (temperature 1, nothing applied); sampling_logprob is
+// Order: logit bias and penalties, what may not come is taken out, then temperature, top-k, top-p, min-p, then the draw. Log-probs are of the model's distribution (temperature 1, nothing applied); sampling_logprob is
 // of the distribution drawn from. repetition_penalty sees prompt and output (transformers), presence and frequency
 // penalties the output only (OpenAI). Ties: greedy takes the smallest id; top-k keeps the smaller ids.
 #pragma once
@@ -20,11 +19,11 @@
 namespace throughline {
 
 struct SamplingOptions {
-  double temperature = 1;         // 0: greedy
+  double temperature = 1;         // 0 (or under 1e-6, whose inverse fp32 may not hold): greedy
   double top_p = 1;               // (0, 1]
   int64_t top_k = 0;              // 0: off
   double min_p = 0;               // [0, 1)
-  double repetition_penalty = 1;  // > 0
+  double repetition_penalty = 1;  // [0.01, 100]
   double presence_penalty = 0;    // [-2, 2]
   double frequency_penalty = 0;   // [-2, 2]
   std::map<int32_t, double> logit_bias;
@@ -36,6 +35,7 @@ struct SamplingOptions {
   int64_t logprobs = -1;  // -1: none; N: the token's and the N best
   bool sampling_logprobs = false;
 
+  bool greedy() const { return temperature < 1e-6; }
   bool has_penalties() const { return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0; }
 };
 

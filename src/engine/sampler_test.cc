@@ -110,7 +110,7 @@ TEST(Sampler, RangesAreChecked) {
                                                                  {.top_p = 1.1},
                                                                  {.top_k = -1},
                                                                  {.min_p = 1},
-                                                                 {.repetition_penalty = 0},
+                                                                 {.repetition_penalty = 1e-46},
                                                                  {.presence_penalty = 3},
                                                                  {.frequency_penalty = -3},
                                                                  {.logit_bias = {{-1, 0.0}}},
@@ -120,6 +120,31 @@ TEST(Sampler, RangesAreChecked) {
                                                                  {.logprobs = 101}}) {
     EXPECT_NE(line(bad), "");
   }
+}
+
+// Damaged weights make NaN, and an id comes out all the same; the penalties cannot make one of what was taken out.
+TEST(Sampler, NumbersThatAreNone) {
+  const std::vector<float> none(20000, NAN);
+  for (const SamplingOptions& options :
+       std::vector<SamplingOptions>{{}, {.temperature = 0}, {.top_p = 0.9}, {.top_k = 5}, {.min_p = 0.1}}) {
+    const int32_t id = draw(none, options).id;
+    EXPECT_TRUE(id >= 0 && id < 20000);
+  }
+  SamplerScratch scratch;
+  TokenHistory history;
+  std::vector<float> logits(20000, 0);
+  for (int32_t id = 0; id < 20000; ++id) history.prompt[id] = true;
+  const std::vector<uint64_t> only = {uint64_t{1} << 7};
+  for (const double penalty : {0.01, 100.0}) {
+    const SamplingOptions options{.top_k = 3, .repetition_penalty = penalty, .logit_bias = {{9, 1000.0}}};
+    EXPECT_EQ(draw_token(logits, options, history, {.allowed = only}, 0, scratch).id, 7);
+  }
+}
+
+TEST(Sampler, TheColdestIsGreedy) {
+  std::vector<float> logits(1000, 0);
+  logits[777] = 1e-3F;
+  for (const double temperature : {1e-300, 1e-40, 1e-7}) EXPECT_EQ(draw(logits, {.temperature = temperature}).id, 777);
 }
 
 RC_GTEST_PROP(Sampler, KeepsToTheFilteredSet, ()) {

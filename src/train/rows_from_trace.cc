@@ -45,7 +45,7 @@ Status check_trainable(const SamplingOptions& options, const std::string& where)
     return Error{"training needs the log-probs of the distribution drawn from, which " + field + " changes",
                  where + ": " + field, remedy};
   };
-  if (options.temperature <= 0) return refuse("temperature 0", "use a temperature above 0");
+  if (options.greedy()) return refuse("temperature 0", "use a temperature above 0");
   if (options.top_p < 1) return refuse("top_p", "use 1");
   if (options.top_k > 0) return refuse("top_k", "use 0");
   if (options.min_p > 0) return refuse("min_p", "use 0");
