@@ -172,7 +172,7 @@ void Sample::add_sampled(TokenDraw draw) {
   runner_.add_sampled(std::move(draw));
   take_new_ids();
   if (!finished() && runner_.chunk_index() != chunk_) {
-    close_chunk();
+    close_chunk(runner_.chunk_index());
     chunk_ = runner_.chunk_index();
     weights_ = {};
     state = State::kWaiting;
@@ -256,13 +256,14 @@ void Sample::stream_text(int32_t id, bool thinking) {
   }
 }
 
-void Sample::close_chunk() {
+void Sample::close_chunk(int64_t closed) {
   if (cache && !replaying()) {
     kv_.push_back({cache->stats(), cache->records()});
   } else if (static_cast<int64_t>(kv_.size()) < static_cast<int64_t>(runner_.trace().chunks.size())) {
     // Ended before it ran (then all is empty), while dropped, or in the middle of a replay: what it was before holds.
     kv_.push_back({replay_stats_, std::move(replay_)});
   }
+  kv_.resize(closed);  // those behind it took only forced ids and never ran
   cache.reset();
   replay_.clear();
   replay_stats_ = {};
@@ -283,7 +284,7 @@ SampleResult Sample::result() {
     new_text_ += stops_->flush();
   }
   take_new_text();
-  close_chunk();
+  close_chunk(static_cast<int64_t>(runner_.trace().chunks.size()));
   parked.reset();
   enter(phase_);
   SampleResult out;

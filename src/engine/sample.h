@@ -110,7 +110,7 @@ class Sample {
   std::string error;
 
  private:
-  void close_chunk();
+  void close_chunk(int64_t closed);  // the one that ran; `closed`: chunks that are behind then
   void take_new_ids();
   void stream_text(int32_t id, bool thinking);
   void follow_grammar(int32_t id);

@@ -256,13 +256,19 @@ std::vector<Slice> Scheduler::plan() {
   lower_budgets(next);
   for (const auto& [sample, rows] : next) {
     if (!runs(*sample)) continue;  // gave way to an earlier one
-    const int64_t pages = sample->pages_needed(rows);
-    if (!make_room(pages, sample)) {
-      // Everybody younger has given way already. If someone older runs, this one gives way too; alone, it cannot fit.
-      const bool alone = std::none_of(samples_.begin(), samples_.end(),
-                                      [&](const auto& other) { return other.get() != sample && runs(*other); });
-      alone ? fail_for_memory(*sample, pages) : give_way(*sample);
-      continue;
+    if (const int64_t pages = sample->pages_needed(rows); !make_room(pages, sample)) {
+      // Everybody younger has given way already. If someone older runs, this one gives way too.
+      if (std::any_of(samples_.begin(), samples_.end(),
+                      [&](const auto& other) { return other.get() != sample && runs(*other); })) {
+        give_way(*sample);
+        continue;
+      }
+      // Alone, it may still fit without the copies that an event makes of pages it shares with the prefix cache.
+      prefixes_->clear();
+      if (const int64_t own = sample->pages_needed(rows); pool_->free_pages() < own) {
+        fail_for_memory(*sample, own);
+        continue;
+      }
     }
     sample->reserve(rows);
     slices.push_back({sample, rows});

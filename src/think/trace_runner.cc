@@ -166,6 +166,9 @@ void TraceRunner::finish(FinishDetail detail) {
   const bool stop_at_limit =
       reason_of(detail) == FinishReason::kStop && reason_of(trace_.finish) == FinishReason::kLength;
   if (finished() && !stop_at_limit) return;
+  // That id may have been its chunk's last: the next one was opened for nothing.
+  if (reason_of(detail) == FinishReason::kStop && trace_.chunks.size() > 1 && trace_.chunks.back().token_ids.empty())
+    trace_.chunks.pop_back();
   trace_.finish = detail;
   if (thinking_now_) trace_.thinking_to = total_tokens_;
 }
