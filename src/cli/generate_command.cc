@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "cli/answered_lines.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/output_line.h"
@@ -24,38 +25,6 @@ struct Options {
   std::string input = "-", output = "-";
   bool trace_kv = false;
 };
-
-// A line is known by its id, or by its number when it has none.
-std::string key_of(const Json& id, int64_t line) { return id.is_null() ? "line " + std::to_string(line) : id.dump(); }
-
-// What an earlier run has answered. Error lines are dropped from the file: they are tried again.
-Result<std::set<std::string>> answered_in(const std::string& path) {
-  std::set<std::string> answered;
-  std::error_code ignored;
-  if (path == "-" || !std::filesystem::is_regular_file(path, ignored))
-    return answered;  // devices and pipes hold nothing
-  TL_TRY(const std::string text, read_file(path, size_t{1} << 40));
-  std::string kept;
-  bool dropped = false;
-  size_t from = 0;
-  while (from < text.size()) {
-    const size_t end = text.find('\n', from);
-    if (end == std::string::npos) break;  // a killed writer's half line; LineWriter cuts it off
-    const std::string_view line(text.data() + from, end - from);
-    from = end + 1;
-    const auto json = parse_json(line, path);
-    if (json.ok() && json->is_object() && !json->contains("error")) {
-      const auto number = json->find("line");
-      answered.insert(key_of(json->value("id", Json(nullptr)),
-                             number != json->end() && number->is_number_integer() ? number->get<int64_t>() : 0));
-      kept.append(line).push_back('\n');
-    } else {
-      dropped = true;
-    }
-  }
-  if (dropped) TL_TRY_STATUS(write_atomically(path, kept));
-  return answered;
-}
 
 class Generate {
  public:
@@ -104,12 +73,12 @@ class Generate {
     const KnownSpecs known{policy_infos(), environment_infos()};
     auto parsed = parse_request_line(text, known, where);
     const Json id = parsed.ok() ? parsed->id : request_id(text);
-    if (parsed.ok() && !seen_.insert(key_of(id, line_)).second) {
-      if (own_.insert(key_of(id, line_)).second) return true;  // answered by an earlier run
+    if (parsed.ok() && !seen_.insert(line_key(id, line_)).second) {
+      if (own_.insert(line_key(id, line_)).second) return true;  // answered by an earlier run
       write_error(id, Error{"id " + id.dump() + " appears twice", where, "give every line its own id"});
       return true;
     }
-    own_.insert(key_of(id, line_));
+    own_.insert(line_key(id, line_));
     const Status status = parsed.ok() ? submit(*parsed, where) : Status(parsed.error());
     if (!status.ok()) write_error(id, status.error());
     return true;

@@ -43,6 +43,10 @@ expect 2 generate --input in.jsonl --output /dev/full
 one_line "No space left on device"
 expect 2 generate --input missing.jsonl
 one_line "missing.jsonl: cannot open"
+printf 'precious\n' >mine.txt
+expect 2 generate --input in.jsonl --output mine.txt
+one_line 'mine.txt line 1: is not a result of generate; choose another --output'
+[[ $(<mine.txt) == precious ]] || fail "somebody's file is now: $(<mine.txt)"
 expect 2 generate --input in.jsonl --kv lru
 one_line '--kv: unknown'
 expect 2 generate --input in.jsonl --nonsense
