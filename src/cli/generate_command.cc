@@ -164,6 +164,9 @@ Result<int> generate(const Options& options) {
       return Error{"is a directory, not a file", options.input, "give a JSON Lines file"};
     file.open(options.input);
     if (!file) return Error{"cannot open", options.input, "check the path"};
+    std::error_code ignored;
+    if (std::filesystem::equivalent(options.input, options.output, ignored))
+      return Error{"is the input as well", options.output, "write to another file"};
   }
   TL_TRY(auto model, load_model(options.model));
   TL_TRY(auto answered, answered_in(options.output));

@@ -47,6 +47,9 @@ printf 'precious\n' >mine.txt
 expect 2 generate --input in.jsonl --output mine.txt
 one_line 'mine.txt line 1: is not a result of generate; choose another --output'
 [[ $(<mine.txt) == precious ]] || fail "somebody's file is now: $(<mine.txt)"
+ln -s in.jsonl same.jsonl
+expect 2 generate --input in.jsonl --output same.jsonl
+one_line 'same.jsonl: is the input as well'
 expect 2 generate --input in.jsonl --kv lru
 one_line '--kv: unknown'
 expect 2 generate --input in.jsonl --nonsense
