@@ -1,8 +1,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -173,6 +176,34 @@ TEST_F(FilesTest, AFullDiskLeavesTheOldFile) {
   auto writer = LineWriter::append("/dev/full");
   ASSERT_TRUE(writer.ok());
   EXPECT_NE(writer->write("x").error().line().find("No space left"), std::string::npos);
+}
+
+TEST_F(FilesTest, LinksStayLinks) {
+  std::filesystem::create_directories(folder_ / "far");
+  std::filesystem::create_symlink("far/second", path("first"));
+  std::filesystem::create_symlink(path("target"), path("far/second"));
+  for (const char* text : {"new", "old"}) {  // at first there is no target
+    ASSERT_TRUE(write_atomically(path("first"), text).ok());
+    EXPECT_TRUE(std::filesystem::is_symlink(path("first")));
+    EXPECT_TRUE(std::filesystem::is_symlink(path("far/second")));
+    EXPECT_EQ(read_file(path("target")).value(), text);
+  }
+}
+
+TEST_F(FilesTest, PipesAreWrittenThrough) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  std::string read;
+  std::thread reader([&] { read = read_file(path("pipe")).value(); });
+  const Status status = write_atomically(path("pipe"), "one\n");
+  reader.join();
+  EXPECT_TRUE(status.ok());
+  EXPECT_EQ(read, "one\n");
+  EXPECT_TRUE(is_stream(path("pipe")));
+  // A writer that comes first waits for its reader.
+  std::thread writer([&] { EXPECT_TRUE(LineWriter::append(path("pipe"))->write("two").ok()); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(read_file(path("pipe")).value(), "two\n");
+  writer.join();
 }
 
 TEST_F(FilesTest, AppendingCutsAHalfLine) {

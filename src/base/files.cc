@@ -66,6 +66,25 @@ void sync_folder_of(const std::string& path) {
   if (fd.get() >= 0) ::fsync(fd.get());  // some file systems refuse; the rename itself has happened
 }
 
+// Where the links lead, be it to nothing yet. Of a circle, which leads nowhere: the path itself.
+std::string behind_links(const std::string& path) {
+  std::filesystem::path at = path;
+  std::error_code code;
+  for (int links = 0; links < 40; ++links) {
+    const auto next = std::filesystem::read_symlink(at, code);
+    if (code) return at.string();
+    at = at.parent_path() / next;  // an absolute one takes the place of all
+  }
+  return path;
+}
+
+Status write_through(const std::string& path, std::string_view bytes) {
+  const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error("cannot open", path, errno);
+  if (const int failure = write_all(fd.get(), bytes)) return system_error("cannot write", path, failure);
+  return {};
+}
+
 }  // namespace
 
 Result<std::string> read_file(const std::string& path, size_t limit_bytes) {
@@ -91,7 +110,9 @@ Result<std::string> read_file(const std::string& path, size_t limit_bytes) {
   }
 }
 
-Status write_atomically(const std::string& path, std::string_view bytes) {
+Status write_atomically(const std::string& given, std::string_view bytes) {
+  if (is_stream(given)) return write_through(given, bytes);
+  const std::string path = behind_links(given);
   const std::string temporary = path + ".tmp." + std::to_string(::getpid());
   {
     const FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
@@ -126,6 +147,11 @@ bool is_directory(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool is_stream(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
 std::string join_path(std::string_view folder, std::string_view name) {
   std::string out(folder);
   if (!out.empty() && out.back() != '/') out += '/';
@@ -158,7 +184,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
 
 Result<LineWriter> LineWriter::append(const std::string& path) {
   if (path == "-") return LineWriter("standard output", STDOUT_FILENO, false);
-  FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  // A pipe that is open for reading as well would not wait for its reader and lose what it holds with its writer.
+  const int access = is_stream(path) ? O_WRONLY : O_RDWR | O_CREAT;
+  FileDescriptor fd(::open(path.c_str(), access | O_APPEND | O_CLOEXEC, 0644));
   if (fd.get() < 0) return system_error("cannot open for appending", path, errno);
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return system_error("cannot stat", path, errno);

@@ -1,7 +1,8 @@
 // Files: whole reads with a size limit, read-only memory maps, and writes that survive kill -9 and a full disk.
 //
 // write_atomically() writes a sibling temporary file, fsyncs it, renames it over the target and fsyncs the folder:
-// a reader sees the old bytes or the new ones. LineWriter appends whole lines, each with one write(2) loop;
+// a reader sees the old bytes or the new ones. A symbolic link keeps pointing to the target; devices and pipes are
+// written straight through. LineWriter appends whole lines, each with one write(2) loop;
 // RecordWriter does the same for bytes of any kind in a file of its own. Errors name the path and the system's reason.
 // Units: bytes.
 #pragma once
@@ -23,6 +24,7 @@ Status write_atomically(const std::string& path, std::string_view bytes);
 Status make_directories(const std::string& path);
 bool file_exists(const std::string& path);
 bool is_directory(const std::string& path);
+bool is_stream(const std::string& path);  // a device, pipe or socket: holds nothing to keep or to replace
 // "a/" + "b" and "a" + "b" both give "a/b".
 std::string join_path(std::string_view folder, std::string_view name);
 

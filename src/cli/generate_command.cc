@@ -165,7 +165,7 @@ Result<int> generate(const Options& options) {
     file.open(options.input);
     if (!file) return Error{"cannot open", options.input, "check the path"};
     std::error_code ignored;
-    if (std::filesystem::equivalent(options.input, options.output, ignored))
+    if (std::filesystem::equivalent(options.input, options.output, ignored) && !is_stream(options.output))
       return Error{"is the input as well", options.output, "write to another file"};
   }
   TL_TRY(auto model, load_model(options.model));

@@ -36,7 +36,7 @@ int fail(const Error& error) {
 }
 
 Result<LineWriter> open_output(const std::string& path) {
-  if (path != "-") TL_TRY_STATUS(write_atomically(path, ""));  // a new run, not an appended one
+  if (path != "-" && !is_stream(path)) TL_TRY_STATUS(write_atomically(path, ""));  // a new run, not an appended one
   return LineWriter::append(path);
 }
 

@@ -1,8 +1,12 @@
 #include "cli/gym_command.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <sstream>
+#include <thread>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -14,7 +18,10 @@ class GymCommand : public ::testing::Test {
  protected:
   std::string folder_ =
       ::testing::TempDir() + "/gym_command_" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
-  void SetUp() override { ASSERT_TRUE(make_directories(folder_).ok()); }
+  void SetUp() override {
+    std::filesystem::remove_all(folder_);
+    ASSERT_TRUE(make_directories(folder_).ok());
+  }
 
   int run(const std::string& line) {
     CLI::App app{"test"};
@@ -35,6 +42,17 @@ class GymCommand : public ::testing::Test {
     return out;
   }
 };
+
+TEST_F(GymCommand, APipeAsOutputStaysAPipe) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  int status = -1;
+  std::thread writer([&] { status = run("gym sample three_sat --count 2 --output " + path("pipe")); });
+  const std::string read = read_file(path("pipe")).value();
+  writer.join();
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(std::count(read.begin(), read.end(), '\n'), 2);
+  EXPECT_TRUE(is_stream(path("pipe")));
+}
 
 TEST_F(GymCommand, SampledTracesCheckAsRight) {
   ASSERT_EQ(

@@ -37,6 +37,10 @@ grep -q '"id":"typo","text"' out.jsonl || fail "an error was not tried again: $(
 grep -v '"error"' out.jsonl | grep -v '"id":"typo"' | sort | cmp - answers || fail "a rerun changed the answers"
 [[ $(wc -l <out.jsonl) == 7 ]] || fail "$(wc -l <out.jsonl) lines after the rerun"
 
+ln -s out.jsonl link.jsonl
+expect 1 generate --input mended.jsonl --output link.jsonl
+[[ -L link.jsonl && $(wc -l <out.jsonl) == 7 ]] || fail "a rerun through a symbolic link took the link's place"
+
 # What stops a run.
 one_line() { [[ $(wc -l <err) == 1 && $(<err) == throughline:*$1* ]] || fail "wanted one line with \"$1\": $(<err)"; }
 expect 2 generate --input in.jsonl --output /dev/full
