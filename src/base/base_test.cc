@@ -134,6 +134,10 @@ TEST(Spec, ErrorsNameThePlaceAndTheRemedy) {
   EXPECT_EQ(line("rpc:intervall=3"),
             "--kv: \"rpc\" has no option \"intervall\"; it has: interval, ratio, budget, shared, protect");
   EXPECT_EQ(line("rpc:interval=0"), "--kv: interval: 0 is out of range; use a whole number from 1 up");
+  EXPECT_EQ(line("rpc:interval=1000000000000000"),
+            "--kv: interval: 1000000000000000 is out of range; use a whole number from 1 to 1000000000000");
+  EXPECT_EQ(line("rpc:interval=9223372036854775807"),
+            "--kv: interval: 9223372036854775807 is out of range; use a whole number from 1 to 1000000000000");
   EXPECT_EQ(line("rpc:interval=1,interval=1"), "--kv: option \"interval\" is given twice; give it once");
   EXPECT_EQ(line("h2o"), "--kv: \"h2o\" needs the option \"budget\"; for example h2o:budget=1024 (tokens)");
   for (const char* bad :

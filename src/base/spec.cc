@@ -25,6 +25,23 @@ bool parse_double(std::string_view text, double* out) {
   return code == std::errc() && end == text.data() + text.size() && std::isfinite(*out);
 }
 
+// "64", "2K", "1.5G"; of any size.
+bool parse_whole(std::string_view text, double* out) {
+  if (text.empty()) return false;
+  double factor = 1;
+  const char last = text.back();
+  if (last == 'K' || last == 'k') factor = 1024;
+  if (last == 'M' || last == 'm') factor = 1024.0 * 1024;
+  if (last == 'G' || last == 'g') factor = 1024.0 * 1024 * 1024;
+  if (!parse_double(factor > 1 ? text.substr(0, text.size() - 1) : text, out)) return false;
+  *out *= factor;
+  return *out == std::floor(*out);
+}
+
+Error not_whole(std::string_view text, const std::string& where) {
+  return Error{"\"" + std::string(text) + "\" is not a whole number", where, "write 4096, 4K, 1.5M or 2G"};
+}
+
 std::string shortest(double value) {
   char buffer[32];
   const auto [end, code] = std::to_chars(buffer, buffer + sizeof buffer, value);
@@ -51,15 +68,18 @@ Result<std::string> canonical_number(const OptionInfo& option, std::string_view 
   double value = 0;
   const bool whole = option.type == OptionType::kInteger;
   if (whole) {
-    TL_TRY(const int64_t size, parse_size(text, place));
-    value = static_cast<double>(size);
+    if (!parse_whole(text, &value)) return not_whole(text, place);
   } else if (!parse_double(text, &value)) {
     return Error{"\"" + std::string(text) + "\" is not a number", place, option.help};
   }
   if (value < option.minimum || value > option.maximum) {
+    const auto shown = [whole](double bound) {
+      return whole ? std::to_string(static_cast<int64_t>(bound)) : shortest(bound);
+    };
+    const bool bounded = option.maximum < 1e12 || value > option.maximum;  // else nobody asks how far up it goes
     return Error{std::string(text) + " is out of range", place,
-                 "use a " + std::string(whole ? "whole number" : "number") + " from " + shortest(option.minimum) +
-                     (option.maximum < 1e12 ? " to " + shortest(option.maximum) : " up")};
+                 "use a " + std::string(whole ? "whole number" : "number") + " from " + shown(option.minimum) +
+                     (bounded ? " to " + shown(option.maximum) : " up")};
   }
   return whole ? std::to_string(static_cast<int64_t>(value)) : shortest(value);
 }
@@ -209,17 +229,10 @@ std::string describe_specs(std::span<const SpecInfo> known) {
 }
 
 Result<int64_t> parse_size(std::string_view text, const std::string& where) {
-  const Error error{"\"" + std::string(text) + "\" is not a whole number", where, "write 4096, 4K, 1.5M or 2G"};
-  if (text.empty()) return error;
-  double factor = 1;
-  const char last = text.back();
-  if (last == 'K' || last == 'k') factor = 1024;
-  if (last == 'M' || last == 'm') factor = 1024.0 * 1024;
-  if (last == 'G' || last == 'g') factor = 1024.0 * 1024 * 1024;
+  constexpr double kMost = 9e15;  // up to here a double counts by ones
   double number = 0;
-  if (!parse_double(factor > 1 ? text.substr(0, text.size() - 1) : text, &number)) return error;
-  number *= factor;
-  if (number != std::floor(number) || std::fabs(number) > 9e15) return error;
+  if (!parse_whole(text, &number)) return not_whole(text, where);
+  if (std::fabs(number) > kMost) return Error{std::string(text) + " is out of range", where, "use at most 8000000G"};
   return static_cast<int64_t>(number);
 }
 
