@@ -131,6 +131,7 @@ TEST(Spec, ParsesBothForms) {
 TEST(Spec, ErrorsNameThePlaceAndTheRemedy) {
   const auto line = [](const std::string& text) { return parse_spec(text, kKnown, "--kv").error().line(); };
   EXPECT_EQ(line("rcp"), "--kv: unknown method \"rcp\"; use one of: full, rpc, h2o");
+  EXPECT_EQ(line(""), "--kv: is empty; use one of: full, rpc, h2o");
   EXPECT_EQ(line("rpc:intervall=3"),
             "--kv: \"rpc\" has no option \"intervall\"; it has: interval, ratio, budget, shared, protect");
   EXPECT_EQ(line("rpc:interval=0"), "--kv: interval: 0 is out of range; use a whole number from 1 up");

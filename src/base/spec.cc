@@ -173,6 +173,7 @@ std::string Spec::to_string() const {
 }
 
 Result<Spec> parse_spec(std::string_view text, std::span<const SpecInfo> known, const std::string& where) {
+  if (text.empty()) return Error{"is empty", where, "use one of: " + names_of(known)};
   const size_t colon = text.find(':');
   TL_TRY(const SpecInfo* info, find_method(text.substr(0, colon), known, where));
   SpecBuilder builder(*info, where);

@@ -18,6 +18,7 @@
 #include "cli/text_commands.h"
 #include "cli/train_command.h"
 #include "cli/train_view_command.h"
+#include "cli/usage.h"
 #include "cli/version.h"
 #include "ops/cpu/cpu_limit.h"
 #include "ops/cpu_memory.h"
@@ -54,12 +55,12 @@ int main(int argc, char** argv) {
   add_gym_command(app, &exit_status);
   add_grade_command(app, &exit_status);
   add_help_command(app, &exit_status);
+  refuse_empty_values(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // help and version
-    std::cerr << "throughline: " << error.what() << "; see `throughline "
-              << (argc > 1 && argv[1][0] != '-' ? std::string(argv[1]) + " " : "") << "--help`\n";
+    std::cerr << "throughline: " << usage_error(app, error) << "\n";
     return 2;
   } catch (const std::exception& error) {
     std::cerr << "throughline: internal error: " << error.what() << "\n";
