@@ -169,6 +169,7 @@ Result<int> generate(const Options& options) {
       return Error{"is the input as well", options.output, "write to another file"};
   }
   TL_TRY(auto model, load_model(options.model));
+  TL_TRY_STATUS(check_flags(flags, *model));
   TL_TRY(auto answered, answered_in(options.output));
   TL_TRY(auto writer, LineWriter::append(options.output));
   Generate run(options, std::move(flags), std::move(model), std::move(answered), std::move(writer));

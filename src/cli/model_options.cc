@@ -2,7 +2,10 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
+#include <limits>
 #include <thread>
 
 #include "base/files.h"
@@ -65,6 +68,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options) {
   }
   engine.turn_tokens = options.turn_tokens;
   TL_TRY(engine.park_memory_bytes, parse_size(options.park_memory, "--park-memory"));
+  if (engine.park_memory_bytes < 0) return Error{"must be at least 0", "--park-memory", ""};
   engine.batch_max = options.batch_max;
   engine.max_context = options.max_context;
   engine.exact = options.exact;
@@ -93,65 +97,137 @@ Result<Request> request_of(const LoadedModel& model, const RequestLine& line, co
   return model.request(std::move(prompt), fields, line.id.dump(), where);
 }
 
+namespace {
+
+constexpr const char* kFlags = "flags";  // the place that flag_error() replaces
+
+// "flags: top_p" -> "--top-p"
+Error flag_error(Error error) {
+  const std::string prefix = std::string(kFlags) + ": ";
+  if (error.where.compare(0, prefix.size(), prefix) != 0) return error;
+  error.where.replace(0, prefix.size(), "--");
+  const auto end = std::find(error.where.begin(), error.where.end(), ':');
+  std::replace(error.where.begin(), end, '_', '-');
+  return error;
+}
+
+// As JSON would hold it; a text that is no number stays one, which the field's own check refuses.
+Json number_of(std::string_view text) {
+  const auto reads = [text](auto& value) {
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return code == std::errc() && end == text.data() + text.size();
+  };
+  int64_t whole = 0;
+  uint64_t large = 0;
+  double real = 0;
+  if (reads(whole)) return whole;
+  if (reads(large)) return large;
+  if (reads(real)) return real;
+  return std::string(text);
+}
+
+Json numbers_of(const std::vector<std::string>& lists) {
+  Json out = Json::array();
+  for (const std::string& list : lists) {
+    for (size_t begin = 0; begin <= list.size();) {
+      const size_t end = std::min(list.find(',', begin), list.size());
+      out.push_back(number_of(std::string_view(list).substr(begin, end - begin)));
+      begin = end + 1;
+    }
+  }
+  return out;
+}
+
+Result<Json> value_of(const std::string& field, const std::vector<std::string>& given) {
+  if (field == "stop") return Json(given);
+  if (field == "stop_token_ids") return numbers_of(given);
+  const std::string& text = given.back();
+  if (field == "json_schema") return read_json_file(text);
+  const bool spec = field == "kv" || field == "think";
+  if (field == "logit_bias" || (spec && text.compare(0, 1, "{") == 0)) return parse_json(text, kFlags + (": " + field));
+  return spec ? Json(text) : number_of(text);
+}
+
+// What Engine::submit() would refuse in every request that leaves these fields to the flags.
+Status check_values(RequestFields flags, int64_t vocab) {
+  flags.json_schema.reset();  // compiled with the model's tokenizer
+  TL_TRY(const Request request, LoadedModel().request({}, flags, "", kFlags));
+  return check_sampling(request.sampling, vocab, kFlags);
+}
+
+Result<RequestFields> read_fields(const std::map<std::string, std::vector<std::string>>& given) {
+  RequestFields out;
+  const KnownSpecs known{policy_infos(), environment_infos()};
+  for (const auto& [field, texts] : given) {
+    TL_TRY(const Json value, value_of(field, texts));
+    TL_TRY(const bool read, read_request_field(out, field, value, known, TypedValues(kFlags)));
+    TL_CHECK(read, field + " is no field of a request");
+  }
+  return out;
+}
+
+}  // namespace
+
 void FieldFlags::add_to(CLI::App& app, const std::string& heading) {
-  const auto group = [&](CLI::Option* option) { option->group(heading); };
-  group(app.add_option("--kv", kv_,
-                       "KV policy, e.g. rpc:interval=1024,ratio=4 (default full); see `throughline help kv`"));
-  group(app.add_option(
-      "--think", think_,
-      "thinking environment, e.g. delethink:chunk=8192,carry=4096 (default longcot); see `throughline help think`"));
-  group(app.add_option("--max-tokens,--max_tokens", values_.max_tokens,
-                       "new tokens, over all chunks (default: up to the context)"));
-  group(app.add_option("--temperature", values_.temperature, "0 is greedy (default: generation_config.json, else 1)"));
-  group(app.add_option("--top-p,--top_p", values_.top_p, "nucleus mass (default: generation_config.json, else 1)"));
-  group(app.add_option("--top-k,--top_k", values_.top_k,
-                       "best ids kept; 0 is off (default: generation_config.json, else off)"));
-  group(app.add_option("--min-p,--min_p", values_.min_p,
-                       "least probability relative to the best (default: generation_config.json, else off)"));
-  group(app.add_option("--seed", values_.seed, "of all draws (default: made from the line's id)"));
   // One value a flag: what follows may be run's prompt.
-  group(app.add_option("--stop", stop_, "stop string; may be given several times")->allow_extra_args(false));
-  group(app.add_option("--stop-token-ids,--stop_token_ids", stop_token_ids_, "token ids that end a sample: 5,6,7")
-            ->allow_extra_args(false)
-            ->delimiter(','));
-  group(app.add_flag("--ignore-eos,--ignore_eos", ignore_eos_, "EOS does not end a sample"));
-  group(app.add_option("--logprobs", values_.logprobs, "log-probs of each token and of the N best"));
-  group(app.add_flag("--sampling-logprobs,--sampling_logprobs", sampling_logprobs_,
-                     "log-probs of the distribution drawn from as well"));
-  group(app.add_option("--min-tokens,--min_tokens", values_.min_tokens, "EOS and stop ids cannot be drawn before"));
-  group(app.add_option("--repetition-penalty,--repetition_penalty", values_.repetition_penalty,
-                       "over prompt and output (default 1)"));
-  group(
-      app.add_option("--presence-penalty,--presence_penalty", values_.presence_penalty, "over the output (default 0)"));
-  group(app.add_option("--frequency-penalty,--frequency_penalty", values_.frequency_penalty,
-                       "over the output (default 0)"));
-  group(app.add_option("--logit-bias,--logit_bias", logit_bias_, "JSON object of token id: bias"));
-  group(app.add_option("--json-schema", json_schema_, "file of a JSON schema that the answer has to satisfy"));
-  group(app.add_option("--n", values_.n, "samples a line (default 1)"));
+  const auto add = [&](const std::string& field, const char* type, const std::string& help) {
+    const bool repeats = field == "stop" || field == "stop_token_ids";
+    std::string dashed = field;
+    std::replace(dashed.begin(), dashed.end(), '_', '-');
+    CLI::Option* const option = app.add_option_function<std::vector<std::string>>(
+        "--" + dashed + (dashed == field ? "" : ",--" + field),
+        [this, field](const std::vector<std::string>& texts) { given_[field] = texts; }, help);
+    option->expected(1, repeats ? CLI::detail::expected_max_vector_size : 1)->allow_extra_args(false);
+    option->type_name(type)->group(heading);
+  };
+  const auto add_flag = [&](const char* names, bool& target, const char* help) {
+    app.add_flag(names, target, help)->group(heading);
+  };
+  add("kv", "TEXT", "KV policy, e.g. rpc:interval=1024,ratio=4 (default full); see `throughline help kv`");
+  add("think", "TEXT",
+      "thinking environment, e.g. delethink:chunk=8192,carry=4096 (default longcot); see `throughline help think`");
+  add("max_tokens", "INT", "new tokens, over all chunks (default: up to the context)");
+  add("temperature", "FLOAT", "0 is greedy (default: generation_config.json, else 1)");
+  add("top_p", "FLOAT", "nucleus mass (default: generation_config.json, else 1)");
+  add("top_k", "INT", "best ids kept; 0 is off (default: generation_config.json, else off)");
+  add("min_p", "FLOAT", "least probability relative to the best (default: generation_config.json, else off)");
+  add("seed", "UINT", "of all draws (default: made from the line's id)");
+  add("stop", "TEXT", "stop string; may be given several times");
+  add("stop_token_ids", "INT,...", "token ids that end a sample: 5,6,7");
+  add_flag("--ignore-eos,--ignore_eos", ignore_eos_, "EOS does not end a sample");
+  add("logprobs", "INT", "log-probs of each token and of the N best");
+  add_flag("--sampling-logprobs,--sampling_logprobs", sampling_logprobs_,
+           "log-probs of the distribution drawn from as well");
+  add("min_tokens", "INT", "EOS and stop ids cannot be drawn before");
+  add("repetition_penalty", "FLOAT", "over prompt and output (default 1)");
+  add("presence_penalty", "FLOAT", "over the output (default 0)");
+  add("frequency_penalty", "FLOAT", "over the output (default 0)");
+  add("logit_bias", "TEXT", "JSON object of token id: bias");
+  add("json_schema", "TEXT", "file of a JSON schema that the answer has to satisfy");
+  add("n", "INT", "samples a line (default 1)");
 }
 
 Result<RequestFields> FieldFlags::fields() const {
-  RequestFields out = values_;
-  if (!kv_.empty()) {
-    TL_TRY(out.kv, parse_spec(kv_, policy_infos(), "--kv"));
-  }
-  if (!think_.empty()) {
-    TL_TRY(out.think, parse_spec(think_, environment_infos(), "--think"));
-  }
-  if (!json_schema_.empty()) {
-    TL_TRY(out.json_schema, read_json_file(json_schema_));
-  }
-  if (!stop_.empty()) out.stop = stop_;
-  if (!stop_token_ids_.empty()) out.stop_token_ids = stop_token_ids_;
-  if (ignore_eos_) out.ignore_eos = true;
-  if (sampling_logprobs_) out.sampling_logprobs = true;
-  if (!logit_bias_.empty()) {
-    TL_TRY(const Json biases, parse_json(logit_bias_, "--logit-bias"));
-    Json line = {{"prompt", "x"}, {"logit_bias", biases}};
-    TL_TRY(const RequestLine parsed, parse_request_line(line.dump(), {}, "flags"));
-    out.logit_bias = parsed.fields.logit_bias;
-  }
+  auto out = read_fields(given_);
+  if (!out.ok()) return flag_error(out.error());
+  if (const Status good = check_values(*out, std::numeric_limits<int32_t>::max()); !good.ok())
+    return flag_error(good.error());
+  if (ignore_eos_) out->ignore_eos = true;
+  if (sampling_logprobs_) out->sampling_logprobs = true;
   return out;
+}
+
+Status check_flags(const RequestFields& flags, const LoadedModel& model) {
+  if (const Status good = check_values(flags, model.decoder->config().vocab); !good.ok())
+    return flag_error(good.error());
+  if (flags.stop && !model.tokenizer)
+    return Error{"stop strings need a tokenizer", "--stop",
+                 "use --stop-token-ids, or add the tokenizer files to the model"};
+  if (flags.json_schema) {
+    GrammarSpec spec{.schema = *flags.json_schema, .where = "--json-schema"};
+    if (const auto grammar = model.grammar(spec); !grammar.ok()) return grammar.error();
+  }
+  return {};
 }
 
 }  // namespace throughline

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/request_line.h"
 #include "engine/loaded_model.h"
@@ -41,19 +43,20 @@ Result<std::unique_ptr<LoadedModel>> load_model(const ModelOptions& options);
 // The folder's own name; "model" for one without.
 std::string model_name(const std::string& folder);
 
-// The sampling flags, named as the fields of a line; `spec` flags included. Call fields() after parsing.
+// The sampling flags, named as the fields of a line and read as they are. Call fields() after parsing.
 class FieldFlags {
  public:
   // `group` is their heading in the help.
   void add_to(CLI::App& app, const std::string& group = "Defaults for lines that do not say it themselves");
+  // Checked as far as that goes without a model; errors name the flag.
   Result<RequestFields> fields() const;
 
  private:
-  RequestFields values_;
-  std::string kv_, think_, logit_bias_, json_schema_;
-  std::vector<std::string> stop_;
-  std::vector<int32_t> stop_token_ids_;
+  std::map<std::string, std::vector<std::string>> given_;  // field -> what was written, once or several times
   bool ignore_eos_ = false, sampling_logprobs_ = false;
 };
+
+// The rest of it: ids outside the vocabulary, what needs a tokenizer.
+Status check_flags(const RequestFields& flags, const LoadedModel& model);
 
 }  // namespace throughline

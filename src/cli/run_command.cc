@@ -139,6 +139,7 @@ Result<int> run(const Options& options) {
   TL_TRY(const RequestFields fields, options.flags.fields());
   if (fields.n.value_or(1) != 1) return Error{"run gives one sample", "--n", "use generate for several"};
   TL_TRY(const auto model, load_model(options.model));
+  TL_TRY_STATUS(check_flags(fields, *model));
   TL_TRY(const RequestLine line, line_of(options, *model));
   TL_TRY(Request request, request_of(*model, line, fields, "run"));
   Stream stream;

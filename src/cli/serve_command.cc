@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
+#include "cli/number_range.h"
 #include "cli/report.h"
 #include "cli/version.h"
 #include "serve/server.h"
@@ -92,6 +93,7 @@ Result<int> serve_model(Options options) {
   server.log_json = options.log_format == "json";
 
   TL_TRY(auto model, load_model(options.model));
+  TL_TRY_STATUS(check_flags(server.service.defaults, *model));
   const EngineOptions& engine = model->engine->options();
   const std::string plan = fmt::format("context {}, KV memory {:.1f} MiB, {} sequences at once", engine.max_context,
                                        static_cast<double>(engine.kv_memory_bytes) / (1 << 20), engine.batch_max);
@@ -125,7 +127,7 @@ void add_server_flags(CLI::App& command, Options& options) {
   group(command.add_option("--body-limit", options.body_limit, "bytes of a request's body, at most"), kNetwork)
       ->capture_default_str();
   group(command.add_option("--ping", server.http.ping_s, "a silent stream gets a comment line that often, s"), kNetwork)
-      ->check(CLI::Range(0.05, 3600.0))
+      ->check(number_range(0.05, 3600.0))
       ->capture_default_str();
   group(command.add_option("--cors-origin", server.service.cors_origins,
                            "web pages of this origin may call (several times; * is any); none by default"),
@@ -153,7 +155,7 @@ void add_server_flags(CLI::App& command, Options& options) {
   group(command.add_option("--rate-limit", server.service.requests_per_minute,
                            "requests a minute for each key (without keys: each address); 0: no limit"),
         kAccess)
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(number_range(0.0, 1e9))
       ->capture_default_str();
   group(command.add_option("--max-queue", server.driver.max_queue,
                            "samples that may wait beyond --batch-max; then 429 with Retry-After"),
@@ -162,11 +164,11 @@ void add_server_flags(CLI::App& command, Options& options) {
       ->capture_default_str();
   group(command.add_option("--request-timeout", server.service.timeout_s, "seconds a request may take; 0: any"),
         kAccess)
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(number_range(0.0, 1e9))
       ->capture_default_str();
   group(command.add_option("--drain", server.drain_s, "seconds that requests under way may take after SIGTERM"),
         kAccess)
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_range(0.0, 1e6))
       ->capture_default_str();
 
   const char* const kModel = "What is served";

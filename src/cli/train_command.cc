@@ -12,6 +12,7 @@
 
 #include "base/files.h"
 #include "cli/interrupt.h"
+#include "cli/number_range.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "dist/process_group.h"
@@ -119,7 +120,7 @@ void add_kind(CLI::App& train, TrainKind kind, const char* help, int* exit_statu
   command
       ->add_option("--lost-after", options->lost_after_s,
                    "seconds until a silent process is lost (docs/distributed.md)")
-      ->check(CLI::Range(1.0, 86400.0))
+      ->check(number_range(1.0, 86400.0))
       ->capture_default_str();
   command->add_option("--set", options->overrides, "section.key=value; may be given several times")
       ->allow_extra_args(false);

@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "cli/interrupt.h"
+#include "cli/number_range.h"
 #include "cli/raw_terminal.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
@@ -185,7 +186,7 @@ void add_plot(CLI::App& train, int* exit_status) {
       ->capture_default_str()
       ->check(CLI::IsMember({"step", "seconds"}));
   command->add_option("--smooth", options->smooth, "weight of the past, 0 to 0.999; default: 0.8 from 40 steps on")
-      ->check(CLI::Range(0.0, 0.999));
+      ->check(number_range(0.0, 0.999));
   command->add_option("--metric", options->metrics, "a metric to draw (may be repeated); default: the usual panels")
       ->allow_extra_args(false);
   command->add_flag("--all", options->all, "all panels in the terminal; default: the first five");

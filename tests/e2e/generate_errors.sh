@@ -56,6 +56,17 @@ expect 2 generate --input in.jsonl --output same.jsonl
 one_line 'same.jsonl: is the input as well'
 expect 2 generate --input in.jsonl --kv lru
 one_line '--kv: unknown'
+# A bad flag stops the run, before and after the model is loaded.
+expect 2 generate --input in.jsonl --top-k -7
+one_line '--top-k: must be a whole number from -1 up'
+expect 2 generate --input in.jsonl --stop-token-ids 99999
+one_line '--stop-token-ids: token id 99999 is not in the vocabulary'
+expect 2 generate --input in.jsonl --temperature ""
+one_line '--temperature: is empty'
+expect 2 timeout 60 "$THROUGHLINE" serve --model "$model" --port 0 --n 0
+one_line '--n: must be a whole number from 1 to 1024'
+expect 2 timeout 60 "$THROUGHLINE" serve --model "$model" --port 0 --drain nan
+one_line '--drain: nan is not a number from 0 to 1e+06'
 expect 2 generate --input in.jsonl --nonsense
 expect 2 "$THROUGHLINE" generate --model nowhere --input in.jsonl
 one_line nowhere
