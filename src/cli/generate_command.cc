@@ -2,8 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <map>
 #include <memory>
 #include <set>
@@ -11,6 +9,7 @@
 #include "base/files.h"
 #include "cli/answered_lines.h"
 #include "cli/interrupt.h"
+#include "cli/line_input.h"
 #include "cli/model_options.h"
 #include "cli/output_line.h"
 #include "cli/report.h"
@@ -37,12 +36,13 @@ class Generate {
         writer_(std::move(writer)),
         skipped_(seen_.size()) {}
 
-  Status run(std::istream& input) {
-    // Enough lines are read ahead to keep the batch full; the rest of the input waits in its file.
+  Status run(LineInput& input) {
+    // Enough lines are read ahead to keep the batch full; the rest of the input waits in its file. A line that has not
+    // come yet is waited for only when there is nothing to do.
     const int64_t ahead = 2 * model_->engine->options().batch_max;
     bool more = true;
     while (!interrupted() && failure_.ok()) {
-      while (more && open_ < ahead && !interrupted()) more = take_line(input);
+      while (more && open_ < ahead && !interrupted() && (open_ == 0 || input.ready())) more = take_line(input);
       if (!model_->engine->step() && !more) break;
       progress_.show(done_, open_, model_->engine->stats());
     }
@@ -63,9 +63,9 @@ class Generate {
     std::map<int64_t, Json> samples;
   };
 
-  bool take_line(std::istream& input) {
+  bool take_line(LineInput& input) {
     std::string text;
-    if (!std::getline(input, text)) return false;
+    if (!input.next(&text)) return false;
     ++line_;
     if (text.find_first_not_of(" \t\r") == std::string::npos) return true;
     const std::string where =
@@ -158,12 +158,8 @@ class Generate {
 
 Result<int> generate(const Options& options) {
   TL_TRY(RequestFields flags, options.flags.fields());
-  std::ifstream file;
+  TL_TRY(LineInput input, LineInput::open(options.input));
   if (options.input != "-") {
-    if (is_directory(options.input))
-      return Error{"is a directory, not a file", options.input, "give a JSON Lines file"};
-    file.open(options.input);
-    if (!file) return Error{"cannot open", options.input, "check the path"};
     std::error_code ignored;
     if (std::filesystem::equivalent(options.input, options.output, ignored) && !is_stream(options.output))
       return Error{"is the input as well", options.output, "write to another file"};
@@ -173,7 +169,7 @@ Result<int> generate(const Options& options) {
   TL_TRY(auto answered, answered_in(options.output));
   TL_TRY(auto writer, LineWriter::append(options.output));
   Generate run(options, std::move(flags), std::move(model), std::move(answered), std::move(writer));
-  TL_TRY_STATUS(run.run(options.input == "-" ? std::cin : file));
+  TL_TRY_STATUS(run.run(input));
   if (interrupted()) return kInterruptedExit;
   return run.errors() > 0 ? 1 : 0;
 }

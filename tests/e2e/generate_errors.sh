@@ -80,3 +80,16 @@ printf '%s\n' '{"id":"ids","prompt_ids":[1,403,407],"max_tokens":4,"temperature"
 expect 1 "$THROUGHLINE" generate --model bare --input bare.jsonl
 grep -q '^{"id":"ids","text":null,"thinking":null,"answer":null,.*"finish_reason":"length"' out || fail "$(<out)"
 grep -q '^{"id":"text","error":".*no tokenizer' out || fail "$(<out)"
+
+# A co-process that sends a request and waits gets its answer before it sends the next.
+coproc generator { "$THROUGHLINE" generate --model "$model" --threads 1 --kv-memory 4M 2>err; }
+pid=$generator_PID
+exec {answers}<&"${generator[0]}" {requests}>&"${generator[1]}"
+eval "exec ${generator[1]}>&-"
+for id in 1 2; do
+  printf '{"id":%d,"prompt":"Once","max_tokens":3,"seed":1}\n' $id >&"$requests"
+  read -r -t 60 answer <&"$answers" || fail "request $id on a pipe is not answered while the pipe is open"
+  [[ $answer == "{\"id\":$id,\"text\":"* ]] || fail "request $id was answered: $answer"
+done
+exec {requests}>&-
+wait "$pid" || fail "the co-process ended with $?: $(<err)"
