@@ -44,6 +44,16 @@ void expect_fields(const Json& line) {
   }
 }
 
+TEST(BenchCommand, RefusesWhatTheMemoryCannotHold) {
+  const std::string decode = std::string("bench decode --threads 1 --depth 64 --model ") + kModel;
+  for (const auto& [arguments, error] : {std::pair{" --bandwidth-mib 1073741824", "--bandwidth-mib: "},
+                                         std::pair{" --bandwidth-mib 4 --batch 1073741824", "--batch: "}}) {
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(run(decode + arguments), 2);
+    EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr(error));
+  }
+}
+
 TEST(BenchCommand, DecodeCountsWhatMustMove) {
   const auto lines = bench("decode --depth 64,256 --batch 1,3 --tokens 4 --prompt 16");
   ASSERT_EQ(lines.size(), 4u);

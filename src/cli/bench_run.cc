@@ -55,6 +55,14 @@ class Surroundings {
   int64_t peak_bytes_ = 0;
 };
 
+// Else the measured speed would be 0, and the roofline with it.
+Status check_room(const BenchSettings& settings) {
+  const int64_t available = proc_bytes("/proc/meminfo", "MemAvailable") >> 20;
+  if (available == 0 || settings.bandwidth_mib <= available) return {};
+  return Error{fmt::format("{} MiB are more than the {} MiB that are free", settings.bandwidth_mib, available),
+               "--bandwidth-mib", "take less"};
+}
+
 KvShape kv_shape(const Decoder& decoder, const BenchSettings& settings) {
   const ModelConfig& config = decoder.config();
   return {.layers = config.layers,
@@ -85,7 +93,9 @@ struct Bench {
     const KvShape shape = kv_shape(decoder, settings);
     // Only what is used is ever touched, so plenty may be reserved.
     const int64_t pages = bench_case.batch * (most_tokens / shape.page_tokens + 2);
-    TL_TRY(pool, PagePool::create(shape, pages));
+    auto made = PagePool::create(shape, pages);
+    if (!made.ok()) return Error{made.error().what, "--batch", "take a smaller batch or depth"};
+    pool = std::move(made).value();
     for (int64_t i = 0; i < bench_case.batch; ++i) caches.push_back(new_cache());
     return {};
   }
@@ -196,6 +206,7 @@ Result<std::vector<std::string>> policy_specs(const std::string& text) {
 
 Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_case, const BenchSettings& settings) {
   const c10::InferenceMode inference;
+  TL_TRY_STATUS(check_room(settings));
   Bench bench{decoder, settings};
   const int64_t steps = settings.warmup + settings.repeat * settings.tokens;
   TL_TRY_STATUS(bench.open(bench_case, std::min(settings.prompt_tokens, bench_case.depth),
@@ -249,6 +260,7 @@ Result<BenchResult> bench_decode(const Decoder& decoder, const BenchCase& bench_
 
 Result<BenchResult> bench_prefill(const Decoder& decoder, const BenchCase& bench_case, const BenchSettings& settings) {
   const c10::InferenceMode inference;
+  TL_TRY_STATUS(check_room(settings));
   Bench bench{decoder, settings};
   TL_TRY_STATUS(bench.open(bench_case, bench_case.depth, bench_case.depth));
   const at::Tensor ids = at::full({bench_case.depth}, 1, at::kLong);
