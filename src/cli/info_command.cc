@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -34,8 +35,8 @@ struct ModelInfo {
   std::string compute_dtype;
   std::vector<std::string> files;  // of those that other commands look for
   MemoryPlan plan;
-  int64_t update_tokens = 0;  // of the row that `update` is for
-  UpdatePlan update;
+  int64_t update_tokens = 0;         // of the row that `update` is for
+  std::optional<UpdatePlan> update;  // none: quantized weights are not trained
 };
 
 double mib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
@@ -45,9 +46,14 @@ Result<ModelInfo> gather(const InfoOptions& options) {
   TL_TRY(info.config, load_config(options.model));
   TL_TRY(info.defaults, load_generation_defaults(options.model, info.config));
   TL_TRY(const Checkpoint checkpoint, Checkpoint::open_directory(options.model));
+  const bool quantized = !info.config.weights.empty();
+  int64_t stored_bytes = 0;
   for (const TensorView& view : checkpoint.tensors()) {
-    info.stored[dtype_name(view.info.dtype)] += static_cast<int64_t>(view.bytes() / dtype_bytes(view.info.dtype));
+    stored_bytes += static_cast<int64_t>(view.bytes());
+    if (!quantized)
+      info.stored[dtype_name(view.info.dtype)] += static_cast<int64_t>(view.bytes() / dtype_bytes(view.info.dtype));
   }
+  if (quantized) info.stored[info.config.weights] = info.config.parameters();  // not the bytes they are packed into
   TL_TRY(const at::ScalarType dtype, compute_dtype(options.dtype, checkpoint_dtype(info.config, checkpoint)));
   info.compute_dtype = dtype == at::kFloat ? "fp32" : "bf16";
   for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "chat_template.jinja",
@@ -56,10 +62,13 @@ Result<ModelInfo> gather(const InfoOptions& options) {
   }
   MemoryPlanOptions plan;
   plan.weight_element_bytes = plan.kv_element_bytes = dtype == at::kFloat ? 4 : 2;
+  if (quantized) plan.weight_bytes = stored_bytes;
   if (!options.memory.empty()) {
     TL_TRY(plan.memory_bytes, parse_size(options.memory, "--memory"));
+    if (plan.memory_bytes <= 0) return Error{"must be more than 0", "--memory", ""};
   }
   TL_TRY(info.plan, plan_memory(info.config, plan));
+  if (quantized) return info;  // training refuses it
   info.update_tokens = std::min<int64_t>(8192, info.config.max_positions);
   info.update = plan_update(
       info.config, {.weight_element_bytes = plan.weight_element_bytes, .micro_batch_tokens = info.update_tokens});
@@ -103,9 +112,13 @@ void print_table(const InfoOptions& options, const ModelInfo& info) {
   line("  memory",
        fmt::format("{:.1f} MiB {}", mib(plan.memory_bytes), options.memory.empty() ? "available now" : "given"));
   const int64_t tokens = plan.tokens_that_fit();
-  line("  tokens", tokens == 0 ? std::string("none: the weights alone do not fit")
+  line("  tokens", tokens == 0 ? std::string("none: weights and reserve alone do not fit")
                                : fmt::format("{} fit, over all sequences together", tokens));
-  const UpdatePlan& update = info.update;
+  if (!info.update) {
+    fmt::print("\nno training: its weights are quantized; take the checkpoint that they were made from\n");
+    return;
+  }
+  const UpdatePlan& update = *info.update;
   fmt::print("\ntraining in full, rows of {} tokens, layers checkpointed\n", info.update_tokens);
   line("  update", fmt::format("{:.1f} MiB beside the program", mib(update.total_bytes())));
   line("  of it", fmt::format("weights {:.1f}, gradients {:.1f}, optimizer {:.1f}, activations {:.1f}, logits {:.1f}",
@@ -115,25 +128,27 @@ void print_table(const InfoOptions& options, const ModelInfo& info) {
 
 void print_json(const InfoOptions& options, const ModelInfo& info) {
   const ModelConfig& c = info.config;
-  const Json line = {{"model", options.model},
-                     {"family", family_name(c.family)},
-                     {"parameters", c.parameters()},
-                     {"layers", c.layers},
-                     {"hidden", c.hidden},
-                     {"q_heads", c.q_heads},
-                     {"kv_heads", c.kv_heads},
-                     {"head_dim", c.head_dim},
-                     {"vocab", c.vocab},
-                     {"context", c.max_positions},
-                     {"rope", c.rope.kind},
-                     {"dtype", info.compute_dtype},
-                     {"weight_bytes", info.plan.weight_bytes},
-                     {"kv_bytes_per_token", info.plan.kv_bytes_per_token},
-                     {"memory_bytes", info.plan.memory_bytes},
-                     {"reserve_bytes", info.plan.reserve_bytes},
-                     {"tokens_that_fit", info.plan.tokens_that_fit()},
-                     {"update_row_tokens", info.update_tokens},
-                     {"update_bytes", info.update.total_bytes()}};
+  Json line = {{"model", options.model},
+               {"family", family_name(c.family)},
+               {"parameters", c.parameters()},
+               {"layers", c.layers},
+               {"hidden", c.hidden},
+               {"q_heads", c.q_heads},
+               {"kv_heads", c.kv_heads},
+               {"head_dim", c.head_dim},
+               {"vocab", c.vocab},
+               {"context", c.max_positions},
+               {"rope", c.rope.kind},
+               {"dtype", info.compute_dtype},
+               {"weight_bytes", info.plan.weight_bytes},
+               {"kv_bytes_per_token", info.plan.kv_bytes_per_token},
+               {"memory_bytes", info.plan.memory_bytes},
+               {"reserve_bytes", info.plan.reserve_bytes},
+               {"tokens_that_fit", info.plan.tokens_that_fit()}};
+  if (info.update) {
+    line["update_row_tokens"] = info.update_tokens;
+    line["update_bytes"] = info.update->total_bytes();
+  }
   fmt::print("{}\n", dump_json(line));
 }
 

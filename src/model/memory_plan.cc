@@ -43,7 +43,8 @@ Result<int64_t> available_memory_bytes() {
 
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const MemoryPlanOptions& options) {
   MemoryPlan plan;
-  plan.weight_bytes = config.parameters() * options.weight_element_bytes;
+  plan.weight_bytes =
+      options.weight_bytes > 0 ? options.weight_bytes : config.parameters() * options.weight_element_bytes;
   plan.kv_bytes_per_token = 2 * config.layers * config.kv_heads * config.head_dim * options.kv_element_bytes;
   plan.memory_bytes = options.memory_bytes;
   if (plan.memory_bytes == 0) {

@@ -20,6 +20,7 @@ struct MemoryPlan {
 
 struct MemoryPlanOptions {
   int64_t weight_element_bytes = 2;  // as computed in
+  int64_t weight_bytes = 0;          // of quantized weights, which stay as the files hold them; 0: plain
   int64_t kv_element_bytes = 2;
   int64_t memory_bytes = 0;  // 0: what the machine has available now
   int64_t step_rows = 512;   // rows of the largest forward pass (a prefill slice)
