@@ -63,7 +63,9 @@ Result<std::vector<int64_t>> text_ids(const QuantizeOptions& options, const Mode
     *what = "random ids (the model has no tokenizer)";
   }
   if (static_cast<int64_t>(ids.size()) > options.tokens) ids.resize(static_cast<size_t>(options.tokens));
-  if (ids.empty()) return Error{"has no tokens", options.text, "take a longer text"};
+  if (ids.size() < 2)
+    return Error{"has fewer than two tokens, of which nothing can be measured",
+                 options.text.empty() ? "--tokens" : "--text " + options.text, "take more"};
   return ids;
 }
 
@@ -86,6 +88,11 @@ Result<int> quantize(const QuantizeOptions& options) {
   const bool keep = options.weights == "none";
   if (keep && (!options.output.empty() || options.kv_dtype.empty()))
     return Error{"none only measures", "--weights", "leave --output out and give --kv-dtype int8"};
+  if (options.window > plain->config().max_positions)
+    return Error{fmt::format("{} is over the model's context", options.window), "--window",
+                 fmt::format("take at most {}", plain->config().max_positions)};
+  std::string what;
+  TL_TRY(const auto ids, text_ids(options, plain->config(), &what));  // before the work of quantizing
   const auto start = std::chrono::steady_clock::now();
   TL_TRY(const auto packed, Decoder::load(options.model, {.weights = keep ? "" : options.weights}));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -100,8 +107,6 @@ Result<int> quantize(const QuantizeOptions& options) {
                static_cast<double>(packed->weight_bytes()) / kMib, static_cast<double>(plain->weight_bytes()) / kMib,
                seconds);
   }
-  std::string what;
-  TL_TRY(const auto ids, text_ids(options, plain->config(), &what));
   const QualityReport q = compare_models(*plain, *packed, ids, options.window, !options.kv_dtype.empty());
   const char* const dtype = plain->dtype() == at::kFloat ? "fp32" : "bf16";
   fmt::print("on {} tokens of {}, windows of {}, {} weights and {} K and V against {}:\n", q.positions, what,
@@ -118,7 +123,7 @@ void add_quantize_command(CLI::App& app, int* exit_status) {
   auto options = std::make_shared<QuantizeOptions>();
   CLI::App* command =
       app.add_subcommand("quantize", "Write a checkpoint with int8 or int4 weights and say what it cost in quality");
-  const CLI::Range positive(int64_t{1}, int64_t{1} << 24);
+  const CLI::Range several(int64_t{2}, int64_t{1} << 24);  // one token has none before it
   command->add_option("-m,--model", options->model, "model directory in Hugging Face form")->required();
   command
       ->add_option("--weights", options->weights,
@@ -132,9 +137,9 @@ void add_quantize_command(CLI::App& app, int* exit_status) {
                       "folder to write; must not hold a model yet (left out: only the quality is measured)");
   command->add_option("--text", options->text, "file whose text the quality is measured on (default: a built-in one)");
   command->add_option("--tokens", options->tokens, "tokens of the text, at most")
-      ->check(positive)
+      ->check(several)
       ->capture_default_str();
-  command->add_option("--window", options->window, "tokens read together")->check(positive)->capture_default_str();
+  command->add_option("--window", options->window, "tokens read together")->check(several)->capture_default_str();
   command->add_option("--threads", options->threads, "threads (0: all cores)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

@@ -83,7 +83,7 @@ QualityReport compare_models(const Decoder& reference, const Decoder& model, con
   if (out.positions == 0) return out;
   out.mean_kl = std::accumulate(divergences.begin(), divergences.end(), 0.0) / static_cast<double>(out.positions);
   std::sort(divergences.begin(), divergences.end());
-  out.p99_kl = divergences[static_cast<size_t>(0.99 * static_cast<double>(out.positions - 1))];
+  out.p99_kl = divergences[static_cast<size_t>(std::ceil(0.99 * static_cast<double>(out.positions))) - 1];
   out.top1_agreement /= static_cast<double>(out.positions);
   if (next_tokens > 0) {
     out.reference_loss /= static_cast<double>(next_tokens);
