@@ -35,6 +35,7 @@ Clock::duration seconds(double count) {
 struct Shared {
   HttpServerOptions options;
   Handler handler;
+  FaultHandler on_fault;
   std::atomic<bool> stopping{false};
   std::atomic<int64_t> connections{0};
 };
@@ -144,7 +145,7 @@ class Session : public std::enable_shared_from_this<Session> {
         co_return true;
       }
       if (state == HttpParser::State::kBad) {
-        co_await write_response(parser_.fault(), false, false);
+        co_await refuse(parser_.fault());
         co_return false;
       }
       if (parser_.wants_continue()) {
@@ -161,11 +162,17 @@ class Session : public std::enable_shared_from_this<Session> {
                                  : first_byte + seconds(shared_->options.request_timeout_s);
       if (Clock::now() >= deadline) {
         const HttpResponse late = error_response(408, "the request did not arrive in time");
-        if (!idle) co_await write_response(late, false, false);
+        if (!idle) co_await refuse(late);
         co_return false;
       }
       if (unread_.empty()) co_await wait_until(deadline);
     }
+  }
+
+  // What was no request is answered all the same; then the connection ends.
+  awaitable<bool> refuse(HttpResponse fault) {
+    shared_->on_fault(fault, peer_);
+    co_return co_await write_response(fault, false, false);
   }
 
   awaitable<bool> answer(const HttpRequest& request, bool& keep) {
@@ -186,15 +193,18 @@ class Session : public std::enable_shared_from_this<Session> {
         }
       });
     });
-    if (!answer.later->streamed()) co_return co_await write_when_ready(*answer.later, keep);
+    if (!answer.later->streamed()) co_return co_await write_when_ready(*answer.later, answer.now.headers, keep);
     if (!request.chunks_body) keep = false;
     co_return co_await write_stream(*answer.later, answer.now.headers, keep, request.chunks_body);
   }
 
-  awaitable<bool> write_when_ready(Reply& reply, bool keep) {
+  awaitable<bool> write_when_ready(Reply& reply, const Headers& headers, bool keep) {
     while (true) {
       ready_ = false;
-      if (const auto response = reply.poll()) co_return co_await write_response(*response, keep, false);
+      if (auto response = reply.poll()) {
+        response->headers.insert(response->headers.end(), headers.begin(), headers.end());
+        co_return co_await write_response(*response, keep, false);
+      }
       if (gone_ || closed_) {
         reply.abandon();
         co_return false;
@@ -348,10 +358,12 @@ struct HttpServer::Impl {
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() { stop(); }
 
-Result<std::unique_ptr<HttpServer>> HttpServer::create(const HttpServerOptions& options, Handler handler) {
+Result<std::unique_ptr<HttpServer>> HttpServer::create(const HttpServerOptions& options, Handler handler,
+                                                       FaultHandler on_fault) {
   auto impl = std::make_unique<Impl>();
   impl->shared->options = options;
   impl->shared->handler = std::move(handler);
+  impl->shared->on_fault = std::move(on_fault);
   if (options.tls_certificate.empty() != options.tls_key.empty())
     return Error{"needs the other one too", options.tls_key.empty() ? "--tls-cert" : "--tls-key",
                  "give both PEM files"};

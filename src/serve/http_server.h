@@ -30,7 +30,8 @@ struct HttpServerOptions {
 class HttpServer {
  public:
   // Binds and listens, so that errors are known at once; serves from run() on.
-  static Result<std::unique_ptr<HttpServer>> create(const HttpServerOptions& options, Handler handler);
+  static Result<std::unique_ptr<HttpServer>> create(const HttpServerOptions& options, Handler handler,
+                                                    FaultHandler on_fault);
   ~HttpServer();
   uint16_t port() const;
   void start();           // its threads

@@ -50,11 +50,13 @@ class Reply {
 };
 
 struct Answer {
-  HttpResponse now;              // or, for a streamed reply, its extra headers
+  HttpResponse now;              // or, beside `later`, the headers that its answer gets too
   std::unique_ptr<Reply> later;  // null: `now` is the answer
 };
 
 using Handler = std::function<Answer(const HttpRequest&)>;
+// Completes the answer to bytes that were no request, or none in time.
+using FaultHandler = std::function<void(HttpResponse& fault, const std::string& peer)>;
 
 std::string_view reason_phrase(int status);
 HttpResponse json_response(int status, const Json& body);

@@ -29,9 +29,11 @@ Result<std::unique_ptr<Server>> Server::create(std::unique_ptr<LoadedModel> mode
   out->log_ = std::make_unique<ServerLog>(options.log_level, options.log_json);
   out->driver_ = std::make_unique<EngineDriver>(out->model_->engine.get(), options.driver);
   out->service_ = std::make_unique<Service>(out->model_.get(), out->driver_.get(), options.service, out->log_.get());
-  TL_TRY(out->http_, HttpServer::create(options.http, [service = out->service_.get()](const HttpRequest& request) {
-           return service->handle(request);
-         }));
+  Service* const service = out->service_.get();
+  TL_TRY(out->http_,
+         HttpServer::create(
+             options.http, [service](const HttpRequest& request) { return service->handle(request); },
+             [service](HttpResponse& fault, const std::string& peer) { service->complete_fault(fault, peer); }));
   return out;
 }
 

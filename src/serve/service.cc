@@ -105,6 +105,10 @@ Answer Service::handle(const HttpRequest& request) {
   return answer;
 }
 
+void Service::complete_fault(HttpResponse& fault, const std::string& /*peer*/) {
+  add_common_headers(HttpRequest(), new_id("req"), fault.headers);
+}
+
 // Keys, rate limits and draining: what stands before every route.
 std::optional<HttpResponse> Service::refuse(const HttpRequest& request, const std::string& /*id*/) {
   const bool open =

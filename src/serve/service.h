@@ -43,6 +43,7 @@ class Service {
   Service(LoadedModel* model, EngineDriver* driver, ServiceOptions options, ServerLog* log);
   ~Service();
   Answer handle(const HttpRequest& request);
+  void complete_fault(HttpResponse& fault, const std::string& peer);  // the answer to what was no request
 
   void begin_drain() { draining_ = true; }  // nothing new is taken
   ActiveRequests& active() { return active_; }

@@ -9,6 +9,9 @@ import time
 from client import Server
 
 
+FRIEND = "http://friend.example"  # --cors-origin
+
+
 def chat(text="Once upon a time", **fields):
     return {"messages": [{"role": "user", "content": text}], "max_tokens": 12, "temperature": 0, **fields}
 
@@ -28,6 +31,31 @@ def test_answers(server):
     assert [c["index"] for c in one["choices"]] == [0, 1] and one["usage"]["completion_tokens"] == 16
 
 
+def read_all(connection):
+    """What comes until the server closes."""
+    got = b""
+    while part := connection.recv(65536):
+        got += part
+    connection.close()
+    return got
+
+
+def test_headers(server):
+    """Every answer has its id, whole ones and those of broken connections too."""
+    sent = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "Origin": FRIEND}
+    bodies = {"/v1/chat/completions": chat(), "/v1/completions": {"prompt": "a", "max_tokens": 2}, "/v1/responses": {"input": "a", "max_output_tokens": 2},
+              "/tokenize": {"prompt": "a"}, "/nowhere": {}}
+    for path, body in bodies.items():
+        for stream in (False, True):
+            answer, text = server.request("POST", path, {**body, **({"stream": True} if stream and path[1:3] == "v1" else {})}, sent)
+            assert answer.getheader("Server") == "throughline" and answer.getheader("traceparent") == sent["traceparent"], (path, answer.headers)
+            assert answer.getheader("Access-Control-Allow-Origin") == FRIEND and answer.getheader("Vary") == "Origin", (path, answer.headers)
+            assert answer.getheader("X-Request-Id").encode() in text or path in ("/tokenize", "/nowhere"), path
+    for bad in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"y" * 100000, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"):
+        got = read_all(server.raw(bad))
+        assert b"\r\nX-Request-Id: req-" in got and b"\r\nServer: throughline\r\n" in got, got
+
+
 def test_limits(server):
     response, text = server.request("POST", "/v1/chat/completions", b"{" * 100)
     assert response.status == 400 and json.loads(text)["error"]["type"] == "invalid_request_error"
@@ -44,9 +72,7 @@ def test_limits(server):
     connection.close()
     # Two requests in one packet are answered in order on one connection.
     connection = server.raw(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    got = b""
-    while part := connection.recv(65536):
-        got += part
+    got = read_all(connection)
     assert got.count(b"HTTP/1.1 200 OK") == 2 and got.index(b"version") < got.index(b"status"), got
     body = json.dumps(chat()).encode()
     connection = server.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
@@ -197,9 +223,9 @@ def test_drain(server):
 
 
 def main():
-    server = Server("stories260K", "--body-limit", "64K", "--ping", "0.1")
+    server = Server("stories260K", "--body-limit", "64K", "--ping", "0.1", "--cors-origin", FRIEND)
     try:
-        for test in (test_answers, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_drain):
+        for test in (test_answers, test_headers, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_drain):
             began = time.monotonic()
             test(*[server] * test.__code__.co_argcount)
             print(f"{test.__name__}: {time.monotonic() - began:.2f} s", flush=True)
