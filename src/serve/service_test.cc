@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <filesystem>
+#include <fstream>
 
 namespace throughline::serve {
 namespace {
@@ -14,7 +15,7 @@ class ServiceTest : public testing::Test {
   void start(const std::string& model, const std::function<void(ServiceOptions&)>& change = {},
              DriverOptions driver = {}, EngineOptions engine = {.kv_memory_bytes = 4 << 20, .batch_max = 8}) {
     stop();
-    auto loaded = LoadedModel::load(std::string(THROUGHLINE_SOURCE_DIR "/models/") + model, {}, engine);
+    auto loaded = LoadedModel::load(std::filesystem::path(THROUGHLINE_SOURCE_DIR "/models") / model, {}, engine);
     ASSERT_TRUE(loaded.ok()) << loaded.error().line();
     model_ = std::move(loaded).value();
     ServiceOptions options{.model_name = model, .version = "test"};
@@ -497,6 +498,32 @@ TEST_F(ServiceTest, TextRoutesSpeakBothDialects) {
   const Json rendered = ask("/apply-template", {{"messages", user("ab")}});
   EXPECT_EQ(rendered["prompt"], "ab\n<think>");
   EXPECT_EQ(rendered["opens_thinking"], true);
+}
+
+TEST_F(ServiceTest, TextRoutesShowWhatAChatWouldRead) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(testing::TempDir()) / "telling_template";
+  fs::remove_all(folder);
+  fs::copy(THROUGHLINE_SOURCE_DIR "/models/stories260K", folder);
+  std::ofstream(folder / "chat_template.jinja")
+      << "{{ enable_thinking }} {{ reasoning_effort }} {{ (tools or []) | length }} {{ messages[0].content }}";
+  start(folder);
+  const Json tool = {{"type", "function"}, {"function", {{"name", "f"}}}};
+  for (const auto& [field, shown] : std::vector<std::pair<Json, std::string>>{
+           {{{"enable_thinking", false}}, "False  0 hi"},
+           {{{"thinking", {{"type", "disabled"}}}}, "False  0 hi"},
+           {{{"reasoning", {{"effort", "low"}}}}, " low 0 hi"},
+           {{{"tools", {tool}}}, "  1 hi"},
+           {{{"tools", {tool}}, {"tool_choice", "none"}, {"max_tokens", 5}}, "  0 hi"}}) {
+    Json body = field;
+    body["messages"] = user("hi");
+    const Json rendered = ask("/apply-template", body);
+    EXPECT_EQ(rendered["prompt"], shown) << field;
+    body["return_token_strs"] = true;
+    EXPECT_EQ(ask("/tokenize", body)["count"], rendered["count"]) << field;
+  }
+  for (const char* path : {"/apply-template", "/tokenize"})
+    EXPECT_EQ(ask(path, {{"messages", user("hi")}, {"nonsense", 1}}, 400)["error"]["param"], "nonsense") << path;
 }
 
 TEST_F(ServiceTest, WhatItSaysOfItself) {

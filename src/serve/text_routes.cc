@@ -17,14 +17,9 @@ Result<bool> flag(const Json& body, const char* name, bool otherwise) {
   return TypedValues(kRequestWhere).boolean(name, *found);
 }
 
-// The messages and template fields of a body, through the same checks as a chat's.
-Result<ApiRequest> chat_of(const Json& body) {
-  Json chat = Json::object();
-  for (const char* key : {"messages", "tools", "chat_template_kwargs", "add_generation_prompt",
-                          "continue_final_message", "reasoning_effort"}) {
-    if (body.contains(key)) chat[key] = body[key];
-  }
-  return parse_api_request(ApiKind::kChat, dump_json(chat), {});
+// The body of a chat, read as a chat reads it: what it shows is what the model would get.
+Result<ApiRequest> chat_of(std::string_view body) {
+  return parse_api_request(ApiKind::kChat, body, {policy_infos(), environment_infos()});
 }
 
 }  // namespace
@@ -38,7 +33,10 @@ Result<Json> Service::tokens_of(const HttpRequest& request) const {
     if (body.contains(name) && !body[name].is_null()) TL_TRY_STATUS(read.text(name, body[name]));
   }
   if (body.contains("messages")) {
-    TL_TRY(const ApiRequest api, chat_of(body));
+    Json chat = body;
+    for (const char* own : {"prompt", "content", "add_special", "parse_special", "with_pieces", "return_token_strs"})
+      chat.erase(own);
+    TL_TRY(const ApiRequest api, chat_of(dump_json(chat)));
     TL_TRY(const ModelPrompt prompt, prompt_of_chat(api));
     ids = prompt.ids;
   } else {
@@ -95,8 +93,7 @@ HttpResponse Service::detokenize(const HttpRequest& request) {
 }
 
 Result<Json> Service::rendered_of(const HttpRequest& request) const {
-  TL_TRY(const Json body, object_of(request));
-  TL_TRY(const ApiRequest api, chat_of(body));
+  TL_TRY(const ApiRequest api, chat_of(request.body));
   TL_TRY(const ModelPrompt prompt, prompt_of_chat(api));
   return Json{
       {"prompt", prompt.text}, {"count", prompt.ids.size()}, {"opens_thinking", prompt.opens_thinking.value_or(false)}};
