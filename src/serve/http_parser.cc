@@ -6,6 +6,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <cctype>
 #include <charconv>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -70,6 +71,14 @@ struct HttpParser::Impl {
 
   std::string_view rest() const { return std::string_view(kept).substr(used); }
 
+  // Beast takes a coding that it does not know for no body: what follows would be read as the next request.
+  bool coding_known() const {
+    const auto& message = parser->get();
+    const auto [first, last] = message.equal_range(http::field::transfer_encoding);
+    if (first == last) return true;
+    return std::next(first) == last && lower(view(first->value())) == "chunked" && message.version() >= 11;
+  }
+
   State read_header() {
     if (rest().empty()) return State::kNeedMore;
     boost::system::error_code code;
@@ -78,6 +87,8 @@ struct HttpParser::Impl {
     if (code == http::error::header_limit) return long_header();
     if (code) return malformed(code.message());
     if (!parser->is_header_done()) return State::kNeedMore;
+    if (!coding_known())
+      return fail(501, "Transfer-Encoding can only be \"chunked\", given once, in HTTP/1.1; or use Content-Length");
     const auto length = parser->content_length();
     if (length && *length > limits.body_bytes) return too_large();
     left = length ? static_cast<size_t>(*length) : 0;

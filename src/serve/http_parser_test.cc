@@ -111,6 +111,22 @@ TEST(HttpParser, LimitsAndNonsense) {
   EXPECT_EQ(fault_of("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400);
 }
 
+// What is taken for no body is taken for the next request: a way to smuggle one past a proxy.
+TEST(HttpParser, TransferCodingsThatAreNotUnderstoodEndTheConnection) {
+  const auto post = [](const std::string& headers, const std::string& version = "1.1") {
+    return fault_of("POST / HTTP/" + version + "\r\nHost: h\r\n" + headers + "\r\n5\r\nhello\r\n0\r\n\r\n");
+  };
+  for (const char* coding : {"gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "identity", "", "xchunked",
+                             "chunked;a=b", "\"chunked\""})
+    EXPECT_EQ(post(std::string("Transfer-Encoding: ") + coding + "\r\n"), 501) << coding;
+  EXPECT_EQ(post("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"), 501);
+  EXPECT_EQ(post("Transfer-Encoding: gzip\r\nContent-Length: 5\r\n"), 501);
+  EXPECT_EQ(post("Transfer-Encoding: chunked\r\n", "1.0"), 501);
+  EXPECT_EQ(post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), 400);
+  EXPECT_EQ(post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400);
+  EXPECT_EQ(post("transfer-encoding: \t Chunked \r\n"), 0);
+}
+
 TEST(HttpParser, ContinueIsAskedOnce) {
   HttpParser parser({});
   EXPECT_FALSE(parser.wants_continue());
