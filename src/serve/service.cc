@@ -105,8 +105,21 @@ Answer Service::handle(const HttpRequest& request) {
   return answer;
 }
 
-void Service::complete_fault(HttpResponse& fault, const std::string& /*peer*/) {
-  add_common_headers(HttpRequest(), new_id("req"), fault.headers);
+void Service::complete_fault(HttpResponse& fault, const std::string& peer) {
+  const std::string id = new_id("req");
+  metrics_.http.add(1, std::to_string(fault.status));
+  if (fault_lines_.ask("all") == 0) {
+    const auto body = parse_json(fault.body, "fault");
+    log_->write(LogLevel::kInfo, "refused",
+                {{"id", id},
+                 {"status", fault.status},
+                 {"peer", peer},
+                 {"why", body.ok() ? (*body)["error"]["message"] : Json(nullptr)},
+                 {"unlogged", unlogged_faults_.exchange(0)}});
+  } else {
+    ++unlogged_faults_;
+  }
+  add_common_headers(HttpRequest(), id, fault.headers);
 }
 
 // Keys, rate limits and draining: what stands before every route.

@@ -102,6 +102,8 @@ class Service {
   Metrics metrics_;
   ActiveRequests active_;
   RateLimits limits_;
+  RateLimits fault_lines_{60};  // of all peers together: nobody who cannot even ask may fill the disk with our log
+  std::atomic<int64_t> unlogged_faults_{0};
   std::atomic<bool> draining_{false};
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   int64_t created_ = 0;

@@ -56,6 +56,20 @@ def test_headers(server):
         assert b"\r\nX-Request-Id: req-" in got and b"\r\nServer: throughline\r\n" in got, got
 
 
+def test_faults_are_counted(server):
+    """What was no request is counted; the log tells of it, though not of each."""
+    def count():
+        return server.metric('throughline_http_responses_total{code="400"}')
+
+    before = count()
+    for _ in range(40):
+        read_all(server.raw(b"nonsense\r\n\r\n"))
+    assert count() == before + 40
+    read_all(server.raw(b"nonsense\r\n\r\n"))
+    told = [event for event in map(json.loads, server.lines) if event["event"] == "refused"]
+    assert 1 <= len(told) < 25 and told[0]["peer"] == "127.0.0.1" and "well-formed" in told[0]["why"], told
+
+
 def test_limits(server):
     response, text = server.request("POST", "/v1/chat/completions", b"{" * 100)
     assert response.status == 400 and json.loads(text)["error"]["type"] == "invalid_request_error"
@@ -225,7 +239,7 @@ def test_drain(server):
 def main():
     server = Server("stories260K", "--body-limit", "64K", "--ping", "0.1", "--cors-origin", FRIEND)
     try:
-        for test in (test_answers, test_headers, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_drain):
+        for test in (test_answers, test_headers, test_faults_are_counted, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_drain):
             began = time.monotonic()
             test(*[server] * test.__code__.co_argcount)
             print(f"{test.__name__}: {time.monotonic() - began:.2f} s", flush=True)
