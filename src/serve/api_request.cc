@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 constexpr size_t kMostPrompts = 2048;
+constexpr int64_t kMostBudget = 1'000'000'000'000;  // the most that an option of an environment may be
 
 // Of no meaning here, harmless to leave out: OpenAI's bookkeeping, and hints of other servers.
 constexpr std::string_view kIgnored[] = {
@@ -153,7 +154,7 @@ class BodyReader {
 
   Result<bool> budget(const std::string& key, const Json& value) {
     TL_TRY(const int64_t tokens, read_.integer(key, value, -1, kAny));
-    if (tokens >= 0) out_.thinking_budget = tokens;  // -1: no budget
+    if (tokens >= 0) out_.thinking_budget = std::min(tokens, kMostBudget);  // -1: no budget
     return true;
   }
 
@@ -484,16 +485,24 @@ Result<ApiRequest> parse_api_request(ApiKind kind, std::string_view body, const 
   return out;
 }
 
-std::string field_of(const Error& error) {
+namespace {
+
+// "kv: ratio" of an error at "request: kv: ratio".
+std::string place_of(const Error& error) {
   const std::string prefix = std::string(kRequestWhere) + ": ";
-  if (error.where.compare(0, prefix.size(), prefix) != 0) return "";
-  const std::string rest = error.where.substr(prefix.size());
-  return rest.substr(0, rest.find_first_of(": "));
+  return error.where.compare(0, prefix.size(), prefix) == 0 ? error.where.substr(prefix.size()) : "";
+}
+
+}  // namespace
+
+std::string field_of(const Error& error) {
+  const std::string place = place_of(error);
+  return place.substr(0, place.find_first_of(": "));
 }
 
 std::string message_of(const Error& error) {
   Error plain = error;
-  plain.where = field_of(error);
+  plain.where = place_of(error);
   return plain.line();
 }
 

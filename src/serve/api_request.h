@@ -70,7 +70,7 @@ Result<ApiRequest> parse_api_request(ApiKind kind, std::string_view body, const 
 
 // "max_tokens" of an error at "request: max_tokens"; empty when it names no field.
 std::string field_of(const Error& error);
-// The error without its place, but for the field: what the client reads.
+// The error at its place within the body: what the client reads.
 std::string message_of(const Error& error);
 
 }  // namespace throughline::serve

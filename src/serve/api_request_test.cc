@@ -148,6 +148,18 @@ TEST(ApiRequest, EveryErrorNamesItsField) {
   EXPECT_FALSE(parse(ApiKind::kChat, "").ok());
 }
 
+TEST(ApiRequest, ErrorsOfSpecsNameTheOption) {
+  for (const auto& [fields, place] : std::vector<std::pair<const char*, std::string>>{
+           {R"("kv":"rpc:interval=16,ratio=0,window=4")", "kv: ratio: 0 is out of range"},
+           {R"("kv":{"method":"rpc","ratio":0})", "kv: ratio: 0 is out of range"},
+           {R"("think":"delethink:chunk=64,carry=-1")", "think: carry: -1 is out of range"}}) {
+    const auto api = chat(fields);
+    ASSERT_FALSE(api.ok()) << fields;
+    EXPECT_EQ(message_of(api.error()).substr(0, place.size()), place);
+    EXPECT_EQ(field_of(api.error()), place.substr(0, place.find(':')));
+  }
+}
+
 TEST(ApiRequest, NullIsLeftOut) {
   const auto api = chat(R"("max_tokens":null,"stop":null,"tools":null,"stream_options":null,"response_format":null)");
   ASSERT_TRUE(api.ok()) << api.error().line();

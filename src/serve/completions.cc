@@ -61,7 +61,10 @@ Json with_parsed_arguments(const Json& messages) {
 
 }  // namespace
 
-HttpResponse Service::error_of(const Error& error) const {
+HttpResponse Service::error_of(const Error& engine_error) const {
+  Error error = engine_error;
+  // The engine's name of the ids, which is `generate`'s; here they came as the prompt.
+  if (error.where == std::string(kRequestWhere) + ": prompt_ids") error.where = std::string(kRequestWhere) + ": prompt";
   const bool too_long = error.what.find("exceeds the context") != std::string::npos;
   HttpResponse out = error_response(400, message_of(error), field_of(error), too_long ? "context_length_exceeded" : "");
   return out;

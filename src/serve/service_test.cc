@@ -370,6 +370,9 @@ TEST_F(ServiceTest, ErrorsAreTypedAndNameTheirField) {
   EXPECT_EQ(ask("/v1/completions", {{"prompt", {1, 99999}}}, 400)["error"]["type"], "invalid_request_error");
   EXPECT_EQ(ask("/v1/nothing", {{"a", 1}}, 404)["error"]["type"], "not_found_error");
   EXPECT_EQ(ask("/v1/chat/completions", nullptr, 405)["error"]["type"], "invalid_request_error");
+  const Json budget = {{"messages", user("a")}, {"max_tokens", 2}, {"thinking_token_budget", INT64_MAX}};
+  EXPECT_EQ(ask("/v1/chat/completions", budget)["object"], "chat.completion");
+  EXPECT_EQ(ask("/v1/completions", {{"prompt", {99999}}}, 400)["error"]["param"], "prompt");
   // Whatever was refused, nothing of it is left.
   EXPECT_EQ(driver_->state().open, 0);
 }
