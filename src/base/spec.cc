@@ -20,6 +20,15 @@ std::string names_of(const std::vector<OptionInfo>& options) {
   return out.empty() ? "none" : out;
 }
 
+// "rpc:interval=1024": the first method whose first option has a default, with it.
+std::string example_of(std::span<const SpecInfo> known) {
+  for (const auto& info : known) {
+    if (info.options.empty() || info.options[0].default_text.empty()) continue;
+    return info.method + ":" + info.options[0].name + "=" + info.options[0].default_text;
+  }
+  return known.empty() ? "" : known[0].method;
+}
+
 bool parse_double(std::string_view text, double* out) {
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), *out);
   return code == std::errc() && end == text.data() + text.size() && std::isfinite(*out);
@@ -195,7 +204,7 @@ Result<Spec> parse_spec(std::string_view text, std::span<const SpecInfo> known, 
 Result<Spec> parse_spec_json(const Json& value, std::span<const SpecInfo> known, const std::string& where) {
   if (value.is_string()) return parse_spec(std::string_view(value.get_ref<const std::string&>()), known, where);
   if (!value.is_object())
-    return Error{"must be a spec string or an object", where, "for example \"rpc:interval=1024\""};
+    return Error{"must be a spec string or an object", where, "for example \"" + example_of(known) + "\""};
   const auto method = value.find("method");
   if (method == value.end() || !method->is_string())
     return Error{"has no \"method\"", where, "use one of: " + names_of(known)};

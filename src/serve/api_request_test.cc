@@ -160,6 +160,15 @@ TEST(ApiRequest, ErrorsOfSpecsNameTheOption) {
   }
 }
 
+TEST(ApiRequest, ExamplesOfSpecsWorkWhereTheyAreGiven) {
+  for (const std::string field : {"kv", "think"}) {
+    const std::string message = message_of(chat("\"" + field + "\":5").error());
+    const size_t at = message.find('"');
+    ASSERT_NE(at, std::string::npos) << message;
+    EXPECT_TRUE(chat("\"" + field + "\":" + message.substr(at)).ok()) << message;
+  }
+}
+
 TEST(ApiRequest, NullIsLeftOut) {
   const auto api = chat(R"("max_tokens":null,"stop":null,"tools":null,"stream_options":null,"response_format":null)");
   ASSERT_TRUE(api.ok()) << api.error().line();
