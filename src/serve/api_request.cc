@@ -449,9 +449,9 @@ class BodyReader {
       if (out_.no_new_tokens && !out_.echo && !out_.prompt_logprobs)
         return Error{"0 is for echo and prompt_logprobs", read_.where() + ": max_tokens", "use at least 1"};
       if (out_.echo && out_.fields.logprobs && !out_.prompt_logprobs) out_.prompt_logprobs = out_.fields.logprobs;
-      if (!best_of_.is_null() && best_of_ != Json(1) && best_of_ != Json(out_.fields.n.value_or(1)))
-        return Error{"is not supported", read_.where() + ": best_of", "use n"};
     }
+    if (!best_of_.is_null() && best_of_ != Json(1) && best_of_ != Json(out_.fields.n.value_or(1)))
+      return Error{"is not supported", read_.where() + ": best_of", "use n"};
     if (out_.answer_grammar && out_.fields.json_schema)
       return Error{"beside response_format says it twice", read_.where() + ": json_schema", "leave one out"};
     if (!out_.stream && (out_.include_usage || out_.continuous_usage))

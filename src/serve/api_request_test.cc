@@ -128,6 +128,9 @@ TEST(ApiRequest, EveryErrorNamesItsField) {
       {R"("think":"delethink:chunk=0")", "think"},
       {R"("throughline":{"colour":true})", "throughline.colour"},
       {R"("temprature":1)", "temprature"},
+      {R"("best_of":2)", "best_of"},
+      {R"("best_of":-1)", "best_of"},
+      {R"("best_of":3,"n":2)", "best_of"},
       {R"("functions":[{}])", "functions"},
       {R"("continue_final_message":true)", "continue_final_message"},
       {R"("timeout":0)", "timeout"},
@@ -167,6 +170,11 @@ TEST(ApiRequest, ExamplesOfSpecsWorkWhereTheyAreGiven) {
     ASSERT_NE(at, std::string::npos) << message;
     EXPECT_TRUE(chat("\"" + field + "\":" + message.substr(at)).ok()) << message;
   }
+}
+
+TEST(ApiRequest, BestOfMayRepeatN) {
+  for (const char* fields : {R"("best_of":1)", R"("best_of":2,"n":2)", R"("best_of":null,"n":2)"})
+    EXPECT_TRUE(chat(fields).ok() && completion(fields).ok()) << fields;
 }
 
 TEST(ApiRequest, NullIsLeftOut) {
