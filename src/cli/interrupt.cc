@@ -33,6 +33,15 @@ void watch_interrupts() {
   std::signal(SIGPIPE, SIG_IGN);  // a closed output is an error of the write, with a message
 }
 
+void watch_hangup() {
+  struct sigaction action {};
+  ::sigaction(SIGHUP, nullptr, &action);
+  if (action.sa_handler == SIG_IGN) return;    // nohup
+  action.sa_handler = [](int) { asked = 1; };  // a closing terminal may send several: none of them is the second
+  action.sa_flags = 0;
+  ::sigaction(SIGHUP, &action, nullptr);
+}
+
 void restore_on_kill(const char* text, const termios* mode) {
   restore = text;
   restore_mode = mode;

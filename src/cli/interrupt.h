@@ -7,6 +7,7 @@
 namespace throughline {
 
 void watch_interrupts();
+void watch_hangup();  // SIGHUP as well, unless it is ignored
 bool interrupted();
 // Before the second signal ends the process: `text`, a literal that sets the terminal right again, is written to
 // standard error, and standard input's terminal gets `mode` back (null: it was not changed). `mode` must live until the

@@ -104,6 +104,7 @@ Result<int> serve_model(Options options) {
   fmt::print(stderr, "throughline: {} at {}://{}:{} ({})\n", server.service.model_name, scheme, host, made->port(),
              plan);
   std::fflush(stderr);
+  watch_hangup();
   made->run(interrupted);
   return 0;
 }
@@ -197,7 +198,7 @@ void add_serve_command(CLI::App& app, int* exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server, with a page to chat and look inside");
   command->footer(
-      "Routes, fields and examples: docs/server.md. SIGTERM and Ctrl-C drain it; a second one ends at once.");
+      "Routes, fields and examples: docs/server.md. SIGTERM, SIGHUP and Ctrl-C drain it; a second one ends at once.");
   options->model.park_memory = "1G";  // whoever gives way, or has had its turn, loses no work
   options->model.add_to(*command);
   add_server_flags(*command, *options);

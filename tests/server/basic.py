@@ -2,6 +2,7 @@
 """The server over real sockets: routes, streams, limits, disconnects, SIGTERM. Standard library only, a few seconds."""
 import gzip
 import json
+import signal
 import socket
 import threading
 import time
@@ -213,6 +214,26 @@ def test_slow_readers(server):
     server.wait_idle()
 
 
+def test_hangup():
+    """A hangup drains too, be it sent twice, and does nothing under nohup."""
+    server, results = Server("stories260K"), []
+    thread = threading.Thread(target=lambda: results.append(server.json("/v1/chat/completions", long_chat(4000))))
+    thread.start()
+    while not server.json("/requests")["requests"] and not results:
+        time.sleep(0.005)
+    server.process.send_signal(signal.SIGHUP)
+    time.sleep(0.02)
+    status = server.stop(signal.SIGHUP)
+    thread.join()
+    assert status == 0 and results[0]["choices"][0]["finish_reason"] == "length", (status, results)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # children inherit it
+    server = Server("stories260K")
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    server.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert server.json("/health") == {"status": "ok"} and server.stop() == 0
+
+
 def test_drain(server):
     """What runs when SIGTERM comes is answered whole."""
     results = []
@@ -239,7 +260,7 @@ def test_drain(server):
 def main():
     server = Server("stories260K", "--body-limit", "64K", "--ping", "0.1", "--cors-origin", FRIEND)
     try:
-        for test in (test_answers, test_headers, test_faults_are_counted, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_drain):
+        for test in (test_answers, test_headers, test_faults_are_counted, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_hangup, test_drain):
             began = time.monotonic()
             test(*[server] * test.__code__.co_argcount)
             print(f"{test.__name__}: {time.monotonic() - began:.2f} s", flush=True)
