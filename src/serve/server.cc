@@ -20,6 +20,10 @@ bool wait_for(double seconds, const std::function<bool()>& done) {
   return true;
 }
 
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.compare(0, 4, "127.") == 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::create(std::unique_ptr<LoadedModel> model, const ServerOptions& options) {
@@ -28,7 +32,10 @@ Result<std::unique_ptr<Server>> Server::create(std::unique_ptr<LoadedModel> mode
   out->model_ = std::move(model);
   out->log_ = std::make_unique<ServerLog>(options.log_level, options.log_json);
   out->driver_ = std::make_unique<EngineDriver>(out->model_->engine.get(), options.driver);
-  out->service_ = std::make_unique<Service>(out->model_.get(), out->driver_.get(), options.service, out->log_.get());
+  ServiceOptions service_options = options.service;
+  service_options.local_pages_only = is_loopback(options.http.host) && options.service.api_keys.empty();
+  out->service_ =
+      std::make_unique<Service>(out->model_.get(), out->driver_.get(), std::move(service_options), out->log_.get());
   Service* const service = out->service_.get();
   TL_TRY(out->http_,
          HttpServer::create(

@@ -36,6 +36,14 @@ std::string_view key_of(const HttpRequest& request) {
   return key;
 }
 
+// "localhost:8080", "127.0.0.1", "[::1]:8080": no name that somebody else's name server could have led here.
+bool names_this_machine(std::string_view host) {
+  if (host.starts_with('[')) return true;
+  host = host.substr(0, host.find(':'));
+  return host == "localhost" || host.ends_with(".localhost") ||
+         host.find_first_not_of("0123456789.") == std::string_view::npos;
+}
+
 // What may be said back or logged of a client's header: short, and nothing that could end a line.
 std::string tame(std::string_view text) {
   std::string out(text.substr(0, 128));
@@ -175,6 +183,7 @@ bool Service::origin_may_call(const HttpRequest& request) const {
   if (std::find(allowed.begin(), allowed.end(), origin) != allowed.end()) return true;
   const size_t scheme = origin.find("://");
   const std::string_view host = scheme == std::string_view::npos ? origin : origin.substr(scheme + 3);
+  if (options_.local_pages_only && !names_this_machine(host)) return false;  // DNS rebinding: Host says it too
   return host == request.header("host") || host == request.header("x-forwarded-host");
 }
 

@@ -36,6 +36,8 @@ struct ServiceOptions {
   int64_t priority_limit = 0;  // the most urgent that requests get; more urgent is lowered to it
   std::map<std::string, int64_t> key_priority_limits;  // of keys that have their own
   bool page = true;
+  // Nobody but this machine gets here, and without a key: a page's own name is believed only if it is this machine's.
+  bool local_pages_only = false;
 };
 
 class Service {

@@ -432,6 +432,27 @@ TEST_F(ServiceTest, CorsIsClosedUnlessOpened) {
   EXPECT_EQ(status("http://127.0.0.1:8080", "127.0.0.1:8080"), 200);
 }
 
+// A page whose name was made to lead to this machine says that name as its origin and as the host alike.
+TEST_F(ServiceTest, PagesByForeignNamesMayNotCallALocalServer) {
+  const auto status = [&](const std::string& name, Headers headers = {}) {
+    headers.emplace_back("origin", "http://" + name);
+    headers.emplace_back("host", name);
+    return send("/tokenize", {{"prompt", "x"}}, headers).now.status;
+  };
+  start("stories260K", [](ServiceOptions& options) {
+    options.local_pages_only = true;
+    options.cors_origins = {"http://friend.example"};
+  });
+  for (const char* name : {"localhost", "localhost:8080", "chat.localhost:8080", "127.0.0.1:8080", "[::1]:8080"})
+    EXPECT_EQ(status(name), 200) << name;
+  for (const char* name : {"evil.example:8080", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example"})
+    EXPECT_EQ(status(name, {{"x-forwarded-host", name}}), 403) << name;
+  EXPECT_EQ(status("friend.example"), 200);
+  EXPECT_EQ(send("/tokenize", {{"prompt", "x"}}, {{"host", "any.example"}}).now.status, 200);  // no page
+  start("stories260K");
+  EXPECT_EQ(status("our.example:8080"), 200);
+}
+
 TEST_F(ServiceTest, AFullQueueSaysWhenToTryAgain) {
   start("stories260K", {}, {.max_queue = 1}, {.kv_memory_bytes = 4 << 20, .batch_max = 1});
   const Json slow = {{"messages", user("Once")}, {"max_tokens", 400}, {"ignore_eos", true}};

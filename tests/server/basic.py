@@ -71,6 +71,12 @@ def test_faults_are_counted(server):
     assert 1 <= len(told) < 25 and told[0]["peer"] == "127.0.0.1" and "well-formed" in told[0]["why"], told
 
 
+def test_foreign_pages(server):
+    """A page by a name that was made to lead to this machine (DNS rebinding) may not call."""
+    for name, status in (("evil.example", 403), ("localhost", 200), (f"127.0.0.1:{server.port}", 200)):
+        server.json("/tokenize", {"prompt": "a"}, status, {"Host": name, "Origin": f"http://{name}"})
+
+
 def test_limits(server):
     response, text = server.request("POST", "/v1/chat/completions", b"{" * 100)
     assert response.status == 400 and json.loads(text)["error"]["type"] == "invalid_request_error"
@@ -260,7 +266,7 @@ def test_drain(server):
 def main():
     server = Server("stories260K", "--body-limit", "64K", "--ping", "0.1", "--cors-origin", FRIEND)
     try:
-        for test in (test_answers, test_headers, test_faults_are_counted, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_hangup, test_drain):
+        for test in (test_answers, test_headers, test_faults_are_counted, test_foreign_pages, test_limits, test_the_page_is_sent_compressed, test_disconnects, test_slow_readers, test_pings, test_memory_pressure, test_hangup, test_drain):
             began = time.monotonic()
             test(*[server] * test.__code__.co_argcount)
             print(f"{test.__name__}: {time.monotonic() - began:.2f} s", flush=True)
