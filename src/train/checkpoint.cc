@@ -224,14 +224,13 @@ Status move_into_place(const std::string& temporary, const std::string& target) 
   return {};
 }
 
-void remove_oldest(const std::string& checkpoints, int64_t keep) {
-  const auto all = list_checkpoints(checkpoints);
-  auto left = static_cast<int64_t>(all.size());
+// Those of later steps than the one just written go first: they were damaged, and the run went on from before them.
+void remove_oldest(const std::string& checkpoints, int64_t written, int64_t keep) {
+  std::vector<std::string> earlier, order;
+  for (const auto& [step, folder] : list_checkpoints(checkpoints)) (step > written ? order : earlier).push_back(folder);
+  order.insert(order.end(), earlier.begin(), earlier.end());
   std::error_code code;
-  for (const auto& [step, folder] : all) {
-    if (left-- <= keep) break;
-    fs::remove_all(folder, code);
-  }
+  for (size_t i = 0; i + static_cast<size_t>(keep) < order.size(); ++i) fs::remove_all(order[i], code);
 }
 
 }  // namespace
@@ -258,7 +257,7 @@ Result<std::string> save_checkpoint(const std::string& checkpoints, const Checkp
   if (const Status all = agree(group, own); !all.ok()) return give_up(all.error());
   if (rank == 0) {
     sync_folder(checkpoints);
-    if (keep > 0) remove_oldest(checkpoints, keep);
+    if (keep > 0) remove_oldest(checkpoints, content.step, keep);
   }
   return target;
 }

@@ -36,7 +36,8 @@ struct CheckpointContent {
 };
 
 // `tokenizer_dir`: where tokenizer, template and generation files are copied from; empty: none. `keep`: newest ones
-// that stay, 0: all. Returns the folder. All processes of `group` (null: one) call it and get the same outcome.
+// that stay, 0: all; those of later steps than this one, which the run went back behind, count as the oldest. Returns
+// the folder. All processes of `group` (null: one) call it and get the same outcome.
 Result<std::string> save_checkpoint(const std::string& checkpoints, const CheckpointContent& content,
                                     const Decoder& decoder, const std::string& tokenizer_dir, int64_t keep,
                                     ProcessGroup* group = nullptr);

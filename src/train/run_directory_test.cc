@@ -132,5 +132,17 @@ TEST_F(CheckpointTest, KeepsTheNewest) {
   EXPECT_FALSE(is_directory(folder_ / "c/.step-9.tmp"));
 }
 
+TEST_F(CheckpointTest, OneOfALaterStepThatWasPassedOverGoesFirst) {
+  for (const int64_t step : {1, 2, 6}) ASSERT_TRUE(save(step).ok());
+  std::filesystem::remove(folder_ / "c/step-6/model.safetensors");  // so that the run went on from step 2
+  ASSERT_TRUE(save(3, 3).ok());
+  EXPECT_FALSE(is_directory(folder_ / "c/step-6"));
+  EXPECT_TRUE(is_directory(folder_ / "c/step-1"));
+  std::filesystem::create_directory(folder_ / "c/step-9");
+  ASSERT_TRUE(save(4, 1).ok());
+  ASSERT_EQ(newest().value()->step, 4);
+  EXPECT_FALSE(is_directory(folder_ / "c/step-9"));
+}
+
 }  // namespace
 }  // namespace throughline
