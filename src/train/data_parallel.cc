@@ -161,8 +161,11 @@ Result<UpdateStats> DataParallel::update(Updater& updater, std::span<const Train
   TL_TRY_STATUS(exact_ ? sum_exactly(updater, batches, totals, sums) : sum_plainly(updater, batches, totals, sums));
   TL_TRY_STATUS(reduce_maximum(*group_, sums.gap_max));
   TL_TRY(const double norm, gradient_norm(trainable));
-  const UpdateStats stats = updater.step(learning_rate, norm, sums);
+  UpdateStats stats = updater.step(learning_rate, norm, sums);
   if (stats.skipped) return stats;
+  double broken = stats.weights_finite ? 0 : 1;
+  TL_TRY_STATUS(reduce_maximum(*group_, broken));
+  stats.weights_finite = broken == 0;
   TL_TRY_STATUS(all_gather_ranges(*group_, trainable.values(), Trainable::kShardAlign));
   trainable.published();
   return stats;

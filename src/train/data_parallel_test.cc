@@ -7,6 +7,7 @@
 #include <ATen/ops/from_blob.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -160,6 +161,16 @@ TEST(Worker, DISABLED_update) {
   group->leave();
 }
 
+// Rank 1's range alone goes wrong: all must know.
+TEST(Worker, DISABLED_diverge) {
+  auto group = connect_processes(launch_from_environment().value()).value();
+  Trainer trainer(group.get(), false);
+  if (group->rank() == 1) trainer.updater->optimizer().state()[1].second.fill_(NAN);  // its first moment
+  const auto stats = trainer.step();
+  group->leave();
+  _exit(stats.ok() && !stats->skipped && !stats->weights_finite ? 0 : 3);
+}
+
 std::vector<std::string> many_processes(int world, bool exact, const std::string& save = "") {
   WorkerGroup group("update", world, {std::string("EXACT=") + (exact ? "1" : "0"), "SAVE=" + save});
   std::vector<std::string> bits;
@@ -198,6 +209,11 @@ TEST(DataParallel, PlainStepsAgreeUpToRounding) {
   std::memcpy(&loss[0], one.data() + one.size() - 88, 8);
   std::memcpy(&loss[1], two[0].data() + one.size() - 88, 8);
   EXPECT_NEAR(loss[0], loss[1], 1e-5 * std::abs(loss[0]));
+}
+
+TEST(DataParallel, WeightsThatAreNotFiniteInOneRangeAreKnownToAll) {
+  WorkerGroup group("diverge", 2, {});
+  for (const auto& end : group.wait()) EXPECT_EQ(end.code, 0) << end.output;
 }
 
 TEST(DataParallel, ACheckpointOfThreeProcessesResumesOnOne) {

@@ -286,7 +286,9 @@ Result<StepMetrics> grpo_step(TrainRun& run) {
   TL_TRY_STATUS(write_traces(run, groups));
 
   const Stopwatch update_watch;
-  TL_TRY(GrpoBatch batch, rows_of_groups(options, groups));
+  auto made = rows_of_groups(options, groups);
+  if (!made.ok()) return run.diverged("the log-prob of a sampled token is not finite");  // it was asked for
+  GrpoBatch batch = std::move(made).value();
   StepSums sums;
   for (size_t u = 0; u < batch.updates.size(); ++u) {
     const int64_t version = run.weight_version + static_cast<int64_t>(u);

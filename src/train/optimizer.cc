@@ -12,11 +12,11 @@
 
 namespace throughline {
 
-std::vector<double> block_square_sums(const at::Tensor& gradients) {
+std::vector<double> block_square_sums(const at::Tensor& numbers) {
   constexpr int64_t kBlock = Trainable::kShardAlign;
   constexpr int kLanes = 16;  // independent sums, so that the loop vectorises; their order is fixed
-  const int64_t n = gradients.numel();
-  const auto* g = gradients.const_data_ptr<float>();
+  const int64_t n = numbers.numel();
+  const auto* g = numbers.const_data_ptr<float>();
   std::vector<double> sums(static_cast<size_t>((n + kBlock - 1) / kBlock));
   at::parallel_for(0, static_cast<int64_t>(sums.size()), 4, [&](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; ++block) {
@@ -96,6 +96,8 @@ void Optimizer::step(double learning_rate, double gradient_scale) {
   const at::Tensor own = trainable_->values().narrow(0, begin_, end_ - begin_);
   if (own.scalar_type() != at::kFloat) own.copy_(master_);
 }
+
+bool Optimizer::values_finite() const { return std::isfinite(norm_of_blocks(block_square_sums(master_))); }
 
 int64_t Optimizer::state_bytes() const {
   const int64_t masters = trainable_->values().scalar_type() == at::kFloat ? 0 : 1;

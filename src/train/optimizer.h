@@ -24,8 +24,8 @@ struct AdamWOptions {
   double max_grad_norm = 1;  // global; 0: no clip
 };
 
-// Square sums of the blocks of gradients [n] (fp32) in double; the last block may be short.
-std::vector<double> block_square_sums(const at::Tensor& gradients);
+// Square sums of the blocks of numbers [n] (fp32) in double; the last block may be short.
+std::vector<double> block_square_sums(const at::Tensor& numbers);
 double norm_of_blocks(const std::vector<double>& blocks);
 
 class Optimizer {
@@ -39,6 +39,9 @@ class Optimizer {
   void step(double learning_rate, double gradient_scale);
   // The clip's factor for a gradient norm: min(1, max_grad_norm / norm).
   double clip_scale(double norm) const;
+
+  // Whether every value of the own range is. One pass over the masters, a small part of step().
+  bool values_finite() const;
 
   int64_t begin() const { return begin_; }
   int64_t end() const { return end_; }

@@ -218,6 +218,13 @@ Status check(const Recipe& r, const std::string& where) {
     if (task.split != TaskSplit::kEvaluation) train += task.weight;
   }
   if (train <= 0) return Error{"has no task to train on", where + ": task", "give one a weight and split = \"both\""};
+  for (const auto& [name, beta] : {std::pair("beta1", r.optimizer.beta1), std::pair("beta2", r.optimizer.beta2)}) {
+    if (beta >= 1)
+      return Error{"must be less than 1", where + ": optimizer." + name,
+                   "a moment that forgets nothing cannot be scaled"};
+  }
+  if (r.optimizer.epsilon <= 0)
+    return Error{"must be more than 0", where + ": optimizer.epsilon", "a weight without a gradient would be 0 / 0"};
   if (r.rollout.ahead > 0 && r.kind == TrainKind::kSft)
     return Error{"there is nothing to sample ahead", where + ": rollout.ahead", "leave it out"};
   if (r.rollout.ahead > 0 && r.grpo.correction == MismatchCorrection::kNone &&

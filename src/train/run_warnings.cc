@@ -15,10 +15,8 @@ void check_finite(const StepMetrics& metrics, std::vector<RunWarning>& out) {
   for (const std::string_view name : {"loss", "grad_norm", "reward"}) {
     for (const auto& [key, value] : metrics.values) {
       if (key != name || std::isfinite(value)) continue;
-      out.push_back(
-          {name, fmt::format("{} is not a finite number", name),
-           "lower optimizer.lr, keep optimizer.clip_norm on, try model.dtype = \"fp32\"; --resume goes on from "
-           "the last checkpoint"});
+      out.push_back({name, fmt::format("{} is not a finite number", name),
+                     "lower optimizer.lr, keep optimizer.clip_norm on, try model.dtype = \"fp32\""});
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 #include <thread>
 
@@ -76,6 +77,7 @@ class Session {
   Status load_model(const std::optional<FoundCheckpoint>& found);
   Status make_updater();
   Status resume_from(const FoundCheckpoint& found);
+  Status check_weights() const;
   Status restore_values(const NamedTensors& state, const std::string& where);
   Result<StepMetrics> one_step();
   Status save();
@@ -89,7 +91,6 @@ class Session {
   std::unique_ptr<ProcessGroup> own_group_;  // where none was given
   TrainRun run_;
   std::string first_model_;  // the weights that training began with
-  std::string checkpoint_;
   int64_t checkpoint_step_ = -1;
   double elapsed_s_ = 0;
 };
@@ -136,6 +137,7 @@ Result<std::unique_ptr<Session>> Session::open(const TrainOptions& options) {
   TL_TRY_STATUS(out->load_model(found));
   TL_TRY_STATUS(out->make_updater());
   if (found) TL_TRY_STATUS(agree(group, out->resume_from(*found)));
+  TL_TRY_STATUS(agree(group, out->check_weights()));
   run.rollouts->use_weights(run.weights());
   TL_TRY_STATUS(agree(group, first ? run.directory.begin_after(run.step) : Status()));
   return out;
@@ -209,10 +211,15 @@ Status Session::resume_from(const FoundCheckpoint& found) {
   run_.cursor = state["cursor"].get<int64_t>();
   run_.weight_version = state["weight_version"].get<int64_t>();
   elapsed_s_ = state["elapsed_s"].get<double>();
-  checkpoint_ = found.path;
+  run_.checkpoint = found.path;
   checkpoint_step_ = run_.step;
   run_.say("resumed after step " + std::to_string(run_.step) + " from " + found.path);
   return {};
+}
+
+Status Session::check_weights() const {
+  if (run_.updater->optimizer().values_finite()) return {};
+  return Error{"the weights are not finite", run_.model.folder, "begin with an earlier checkpoint"};
 }
 
 Result<StepMetrics> Session::one_step() {
@@ -242,8 +249,8 @@ Status Session::save() {
   content.optimizer = run_.updater->optimizer().state();
   const ShardRange own = content.optimizer_range = run_.parallel->own_range(*run_.trainable);
   if (uses_lora()) content.optimizer.emplace_back(kValues, run_.trainable->values().narrow(0, own.begin, own.size()));
-  TL_TRY(checkpoint_, save_checkpoint(join_path(options_.run_dir, "checkpoints"), content, *run_.model.decoder,
-                                      first_model_, run_.recipe.checkpoint.keep, &group()));
+  TL_TRY(run_.checkpoint, save_checkpoint(join_path(options_.run_dir, "checkpoints"), content, *run_.model.decoder,
+                                          first_model_, run_.recipe.checkpoint.keep, &group()));
   if (uses_lora() && run_.is_first()) {
     const auto* lora = static_cast<const LoraTrainable*>(run_.trainable.get());
     TL_TRY_STATUS(lora->save_adapter(join_path(options_.run_dir, "adapter"), first_model_));
@@ -278,7 +285,7 @@ Result<TrainSummary> Session::go() {
   }
   out.last_step = run_.step;
   if (checkpoint_step_ != run_.step) TL_TRY_STATUS(save());
-  out.checkpoint = checkpoint_;
+  out.checkpoint = run_.checkpoint;
   return out;
 }
 
@@ -318,7 +325,15 @@ std::vector<MicroBatch> TrainRun::own_batches(const std::vector<TrainRow>& rows)
 Result<UpdateStats> TrainRun::update(const std::vector<TrainRow>& rows, const StepTotals& totals) {
   TL_TRY(const UpdateStats stats, parallel->update(*updater, rows, totals, learning_rate()));
   ++weight_version;
+  if (!stats.weights_finite) return diverged("the weights are not finite");
+  if (!std::isfinite(stats.loss)) return diverged("the loss is not finite");
   return stats;
+}
+
+Error TrainRun::diverged(const std::string& what) const {
+  std::string remedy = "lower optimizer.lr or raise optimizer.epsilon in a new --run-dir";
+  if (!checkpoint.empty()) remedy += ", which may begin with model.path = \"" + checkpoint + "\"";
+  return {what, "step " + std::to_string(step + 1), remedy};
 }
 
 Result<TrainSummary> train(const TrainOptions& options) {

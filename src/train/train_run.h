@@ -59,6 +59,7 @@ struct TrainRun {
   std::unique_ptr<Decoder> behind;  // rollout.ahead: what is sampled from while an update changes the model
   std::unique_ptr<RolloutEngine> rollouts;
   std::function<void(const std::string&)> say;
+  std::string checkpoint;  // the last one written or resumed from; empty: none
 
   int64_t steps = 0;           // of the whole run
   int64_t step = 0;            // the last one done
@@ -72,8 +73,10 @@ struct TrainRun {
   double learning_rate() const;  // of the next optimizer step
   WeightVersion weights() const { return {model.decoder.get(), weight_version}; }
   // One optimizer step over rows, the same in every process. Counts the weight version; the rollout engine is told
-  // after the step's last one.
+  // after the step's last one. Weights or a loss that are not finite are an Error: nothing after it is worth keeping.
   Result<UpdateStats> update(const std::vector<TrainRow>& rows, const StepTotals& totals);
+  // That this step found numbers that are not finite, and what to do about it.
+  Error diverged(const std::string& what) const;
   // The micro-batches of this process: those that update() will run here.
   std::vector<MicroBatch> own_batches(const std::vector<TrainRow>& rows) const;
   bool is_first() const { return parallel->group().rank() == 0; }  // writes the run's files

@@ -404,5 +404,45 @@ TEST_F(GrpoRun, StopsAfterTheStepWithACheckpoint) {
   EXPECT_TRUE(check_checkpoint(*folder_ / "stopped/checkpoints/step-2").ok());
 }
 
+// A first step that is well, then one that is resumed with the options of a broken optimizer.
+std::string diverge(TrainOptions options) {
+  options.recipe.checkpoint = {.every = 1, .keep = 1};
+  options.max_steps = 1;
+  (void)run_steps(options);
+  options.resume = true;
+  options.max_steps = 3;
+  options.recipe.optimizer.beta1 = 1;  // past the recipe's own check
+  const auto done = train(options);
+  return done.ok() ? "" : done.error().line();
+}
+
+TEST_F(GrpoRun, WeightsThatAreNotFiniteEndTheRunBeforeACheckpoint) {
+  TrainOptions sft = options_of(TrainKind::kSft,
+                                fmt::format("[model]\npath = \"warm/checkpoints/step-80\"\n[[task]]\nspec = \"{}\"\n"
+                                            "[sft]\nitems = 2\n",
+                                            kTask),
+                                folder_->path(), *folder_ / "broken-sft");
+  for (const TrainOptions& run : {sft, options("", "broken-grpo")}) {
+    const std::string line = diverge(run), checkpoints = run.run_dir + "/checkpoints";
+    EXPECT_EQ(line.find("step 2: the weights are not finite; lower optimizer.lr"), 0U) << line;
+    EXPECT_NE(line.find("checkpoints/step-1\""), std::string::npos) << line;
+    EXPECT_TRUE(check_checkpoint(checkpoints + "/step-1").ok());
+    EXPECT_FALSE(is_directory(checkpoints + "/step-2"));
+    EXPECT_EQ(read_run_metrics(run.run_dir + "/metrics.jsonl")->steps.size(), 1U);
+  }
+}
+
+TEST_F(GrpoRun, ALossThatIsNotFiniteEndsTheRunToo) {
+  TrainOptions sft = options_of(TrainKind::kSft,
+                                fmt::format("[model]\nconfig = \"config.json\"\n[[task]]\nspec = \"{}\"\n"
+                                            "[sft]\nitems = 2\n[optimizer]\nlr = 1e12\n[checkpoint]\nevery = 0\n",
+                                            kTask),
+                                folder_->path(), *folder_ / "huge-sft");
+  const auto done = train(sft);
+  ASSERT_FALSE(done.ok());
+  EXPECT_NE(done.error().line().find(" is not finite; lower optimizer.lr"), std::string::npos) << done.error().line();
+  EXPECT_FALSE(is_directory(*folder_ / "huge-sft/checkpoints/step-100"));
+}
+
 }  // namespace
 }  // namespace throughline

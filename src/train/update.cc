@@ -182,7 +182,10 @@ UpdateStats Updater::step(double learning_rate, double gradient_norm, const Toke
   stats.fed_tokens = static_cast<int64_t>(sums.fed_tokens);
   stats.rows = static_cast<int64_t>(sums.rows);
   stats.micro_batches = static_cast<int64_t>(sums.micro_batches);
-  if (!stats.skipped) optimizer_.step(learning_rate, optimizer_.clip_scale(gradient_norm));
+  if (!stats.skipped) {
+    optimizer_.step(learning_rate, optimizer_.clip_scale(gradient_norm));
+    stats.weights_finite = optimizer_.values_finite();
+  }
   trainable_->zero_gradients();
   return stats;
 }

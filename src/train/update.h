@@ -51,8 +51,9 @@ struct UpdateStats {
   double kl = 0;               // k3 against the reference
   double grad_norm = 0;        // before the clip
   double learning_rate = 0;
-  int64_t gap_tokens = 0;  // of the gap: those of rows with gap_counts
-  bool skipped = false;    // the norm was not finite: weights and optimizer are as they were
+  int64_t gap_tokens = 0;      // of the gap: those of rows with gap_counts
+  bool skipped = false;        // the norm was not finite: weights and optimizer are as they were
+  bool weights_finite = true;  // after the step; Updater::step(): those of the own range
   int64_t trained_tokens = 0, fed_tokens = 0, rows = 0, micro_batches = 0;
 };
 
