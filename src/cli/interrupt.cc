@@ -8,12 +8,12 @@
 namespace throughline {
 namespace {
 
-volatile std::sig_atomic_t asked = 0;
+volatile std::sig_atomic_t asked = 0, nothing_to_finish = 0;
 const char* volatile restore = "";
 const termios* volatile restore_mode = nullptr;
 
 void on_signal(int signal) {
-  if (asked) {
+  if (asked || nothing_to_finish) {
     const char* const text = restore;  // all of this is safe in a handler
     if (const termios* const mode = restore_mode) ::tcsetattr(STDIN_FILENO, TCSANOW, mode);
     if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
@@ -47,6 +47,9 @@ void restore_on_kill(const char* text, const termios* mode) {
   restore = text;
   restore_mode = mode;
 }
+
+EndAtFirstInterrupt::EndAtFirstInterrupt() { nothing_to_finish = 1; }
+EndAtFirstInterrupt::~EndAtFirstInterrupt() { nothing_to_finish = 0; }
 
 bool interrupted() { return asked != 0; }
 

@@ -13,6 +13,13 @@ bool interrupted();
 // standard error, and standard input's terminal gets `mode` back (null: it was not changed). `mode` must live until the
 // next call.
 void restore_on_kill(const char* text, const termios* mode = nullptr);
+// While one lives the first signal ends the process: for a wait that nobody can break off, with nothing to finish.
+struct EndAtFirstInterrupt {
+  EndAtFirstInterrupt();
+  ~EndAtFirstInterrupt();
+  EndAtFirstInterrupt(const EndAtFirstInterrupt&) = delete;
+  EndAtFirstInterrupt& operator=(const EndAtFirstInterrupt&) = delete;
+};
 constexpr int kInterruptedExit = 130;
 
 }  // namespace throughline

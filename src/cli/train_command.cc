@@ -60,6 +60,13 @@ RunReport make_report(TrainKind kind, const std::string& recipe_file, const Trai
   return RunReport(std::move(out));
 }
 
+// Waits for the other processes, for minutes if need be.
+Result<std::unique_ptr<ProcessGroup>> meet_others(const Launch& launch, const ProcessGroupOptions& options) {
+  const EndAtFirstInterrupt waiting;
+  if (interrupted()) std::_Exit(kInterruptedExit);
+  return connect_processes(launch, options);
+}
+
 Result<int> run(TrainKind kind, const Options& options) {
   TrainOptions train_options;
   TL_TRY(train_options.recipe, load_recipe(kind, options.recipe, options.all_overrides()));
@@ -81,7 +88,7 @@ Result<int> run(TrainKind kind, const Options& options) {
     fmt::print(stderr, "throughline: {}\n", error.line());
     std::_Exit(1);
   };
-  TL_TRY(const auto group, connect_processes(launch, group_options));
+  TL_TRY(const auto group, meet_others(launch, group_options));
   train_options.group = group.get();
   RunReport report = make_report(kind, options.recipe, train_options);
   report.note("recipe", "```\n" + train_options.recipe.text() + "```\n");

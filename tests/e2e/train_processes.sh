@@ -116,5 +116,20 @@ wait "${pids[1]}" 2>/dev/null || true
 grep -q "rank 0 of 2: rank 1 is lost" err.0 || fail "rank 0 does not name rank 1: $(<err.0)"
 [[ $(grep -c lost err.0) == 1 ]] || fail "more than one line: $(<err.0)"
 
+# SIGTERM while a rank waits for the others to come ends it at once.
+port=$((port + 1))
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port "$binary" train grpo rl.toml --run-dir x 2>err &
+waiting=$!
+for ((i = 0; i < 1000; ++i)); do
+  ! (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null || break
+  sleep 0.02
+done
+began=$SECONDS
+kill -TERM $waiting
+status=0
+wait $waiting || status=$?
+((status == 143)) || fail "SIGTERM at the rendezvous: exit status $status; it said: $(<err)"
+((SECONDS - began < 20)) || fail "SIGTERM at the rendezvous took $((SECONDS - began)) s"
+
 RANK=1 expect 2 "$binary" train grpo rl.toml --run-dir x
 grep -q "RANK is set but WORLD_SIZE is not" err || fail "half a pair: $(<err)"
