@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "gym/answer/gold_text.h"
 
 namespace throughline {
 namespace {
@@ -53,7 +54,8 @@ Result<std::vector<TrainItems::Line>> TrainItems::read_lines(const std::string& 
     const auto text_of = [&](const char* name) -> Result<std::string> {
       const auto found = json.find(name);
       if (found != json.end() && found->is_string()) return found->get<std::string>();
-      if (found != json.end() && found->is_number() && name == std::string_view("gold")) return found->dump();
+      if (found != json.end() && found->is_number() && name == std::string_view("gold"))
+        return *answer::gold_text(*found, line);
       return Error{std::string("has no text \"") + name + "\"", where,
                    "lines are {\"prompt\": ..., \"" + std::string(key) + "\": ...}"};
     };

@@ -39,6 +39,17 @@ TEST(TrainItems, AFileGivesEachLineOnceAPass) {
   EXPECT_EQ(items->judge(item, "The answer is \\boxed{99}"), TaskVerdict::kWrong);
 }
 
+TEST(TrainItems, AGoldNumberIsReadAsItIsWritten) {
+  const TrainFolder folder;
+  ASSERT_TRUE(write_atomically(folder / "x.jsonl", "{\"prompt\":\"p\",\"gold\":1e-7}\n").ok());
+  TaskSection section;
+  section.file = folder / "x.jsonl";
+  section.profile = "rlvr-strict";
+  const auto items = TrainItems::create({section}, TaskSplit::kTrain, TrainKind::kGrpo);
+  ASSERT_TRUE(items.ok()) << items.error().line();
+  EXPECT_EQ(items->judge(items->at(0, 0), "\\boxed{0.0000001}"), TaskVerdict::kRight);
+}
+
 TEST(TrainItems, FaultsInFilesAreNamed) {
   const TrainFolder folder;
   TaskSection section;

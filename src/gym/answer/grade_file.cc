@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "gym/answer/gold_text.h"
 #include "gym/answer/grade.h"
 
 namespace throughline::answer {
@@ -67,9 +68,9 @@ void grade_line(const Profile& profile, Line* line) {
   }
   const Json &gold = (*json)["gold"], &response = (*json)["response"];
   if (!response.is_string()) return fail(line, id, where + ": \"response\" is not a string");
-  if (!gold.is_string() && !gold.is_number()) return fail(line, id, where + ": \"gold\" is neither string nor number");
-  const std::string gold_text = gold.is_string() ? gold.get<std::string>() : gold.dump();
-  line->grade = grade(profile, gold_text, response.get_ref<const std::string&>());
+  const auto gold_answer = gold_text(gold, line->text);
+  if (!gold_answer) return fail(line, id, where + ": \"gold\" is neither string nor number");
+  line->grade = grade(profile, *gold_answer, response.get_ref<const std::string&>());
   Json out;
   out["id"] = id;
   out["verdict"] = verdict_name(line->grade.verdict);
