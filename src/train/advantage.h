@@ -2,7 +2,7 @@
 //
 // Pure functions, no tensors. Group-relative advantage: GRPO (arXiv 2402.03300), Delethink's trainer (research/
 // delethink.md A.4: unbiased deviation, epsilon 1e-6); no-std: Dr.GRPO (arXiv 2503.20783); leave-one-out: RLOO (arXiv
-// 2402.14740). A group of one has no baseline: its advantage is its reward (as verl).
+// 2402.14740). A group of one has no baseline: its advantage is its reward (as verl); recipes ask for two and more.
 #pragma once
 
 #include <cstdint>

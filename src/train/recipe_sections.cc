@@ -75,7 +75,7 @@ std::vector<SpecInfo> make_sections() {
       {"grpo",
        "policy gradient with group advantages",
        {integer("prompts", "8", "prompts a step", 1),
-        integer("group", "8", "traces a prompt", 1, 1024),
+        integer("group", "8", "traces a prompt, 2 and more: a reward is held against the others'", 2, 1024),
         integer("updates", "1", "optimizer steps a step; the rows of a trace stay in one of them", 1),
         choice("advantage", "group_std", "(R - mean) / std of the group; without std; or R - mean of the others",
                {"group_std", "group", "leave_one_out"}),

@@ -69,7 +69,7 @@ TEST(Recipe, FaultsAreOneClearLine) {
   const std::vector<Fault> faults = {
       {"[modle]\npath=\"x\"\n", {}, "unknown section \"modle\""},
       {with("[grpo]\ngruop = 3\n"), {}, "it has: prompts, group, updates"},
-      {with("[grpo]\ngroup = 0\n"), {}, "r.toml: group: 0 is out of range"},
+      {with("[grpo]\ngroup = 1\n"), {}, "group: 1 is out of range; use a whole number from 2 to 1024"},
       {with("[grpo]\nadvantage = \"mean\"\n"), {}, "use one of: group_std, group, leave_one_out"},
       {with("[optimizer]\nlr = [1]\n"), {}, "optimizer.lr: must be a text, a number or a boolean"},
       {with("[sft]\nitems = 3\n"), {}, "[sft] is of `train sft`"},
