@@ -79,6 +79,16 @@ Result<Values> read_values(TrainKind kind, std::string_view text, const std::str
   return out;
 }
 
+// What is wrong with an option is told at "where: option"; the section comes before it.
+Result<Spec> parse_section(const Json& section, const SpecInfo& info, const std::string& where,
+                           const std::string& prefix) {
+  auto spec = parse_spec_json(section, {&info, 1}, where);
+  if (spec.ok()) return spec;
+  Error error = spec.error();
+  if (const size_t option = where.size() + 2; error.where.size() > option) error.where.insert(option, prefix);
+  return error;
+}
+
 // "grpo.group=8", "task.0.spec=iterate_map:steps=8".
 Status override_value(Values& values, const std::string& text) {
   const std::string where = "--set " + text;
@@ -88,8 +98,15 @@ Status override_value(Values& values, const std::string& text) {
   const std::string section = text.substr(0, dot);
   std::string key = text.substr(dot + 1, equals - dot - 1);
   const std::string value = text.substr(equals + 1);
-  if (section_info(section) == nullptr) return Error{"unknown section \"" + section + "\"", where, ""};
+  const SpecInfo* info = section_info(section);
+  if (info == nullptr) return Error{"unknown section \"" + section + "\"", where, ""};
+  // Looked at alone first: what is wrong with it is the command line's fault, not the file's.
+  const auto check_value = [&](const std::string& prefix) -> Status {
+    const auto parsed = parse_section(Json{{"method", section}, {key, value}}, *info, "--set", prefix);
+    return parsed.ok() ? Status() : parsed.error();
+  };
   if (section != "task") {
+    TL_TRY_STATUS(check_value(section + "."));
     if (!values.contains(section)) values[section] = Json{{"method", section}};
     values[section][key] = value;
     return {};
@@ -101,6 +118,7 @@ Status override_value(Values& values, const std::string& text) {
     return Error{"does not say which task", where, "write task.0." + key + "=" + value};
   const size_t index = std::stoul(place);
   key = key.substr(second + 1);
+  TL_TRY_STATUS(check_value("task." + place + "."));
   if (index > values["task"].size())
     return Error{"there are only " + std::to_string(values["task"].size()) + " tasks", where, "count from 0"};
   if (index == values["task"].size()) values["task"].push_back(Json{{"method", "task"}});
@@ -213,11 +231,16 @@ Status check(const Recipe& r, const std::string& where) {
   double train = 0;
   for (size_t i = 0; i < r.tasks.size(); ++i) {
     const TaskSection& task = r.tasks[i];
-    if (task.spec.empty() == task.file.empty())
-      return Error{"needs either spec or file", where + ": task " + std::to_string(i), ""};
+    const std::string place = where + ": task " + std::to_string(i);
+    if (task.spec.empty() && task.file.empty()) return Error{"has neither spec nor file", place, "give one"};
+    if (!task.spec.empty() && !task.file.empty()) return Error{"has both spec and file", place, "keep one"};
+    if (!task.spec.empty() && task.profile != kStandardProfile)
+      return Error{"has a profile, and a spec judges by itself", place, "leave out profile, or give a file"};
     if (task.split != TaskSplit::kEvaluation) train += task.weight;
   }
   if (train <= 0) return Error{"has no task to train on", where + ": task", "give one a weight and split = \"both\""};
+  if (r.grpo.dual_clip > 0 && r.grpo.dual_clip <= 1)
+    return Error{"must be more than 1", where + ": grpo.dual_clip", "use 3, or 0 for none"};
   for (const auto& [name, beta] : {std::pair("beta1", r.optimizer.beta1), std::pair("beta2", r.optimizer.beta2)}) {
     if (beta >= 1)
       return Error{"must be less than 1", where + ": optimizer." + name,
@@ -316,7 +339,8 @@ Result<Recipe> parse_recipe(TrainKind kind, std::string_view toml, const std::ve
     for (Json& section : sections) {
       if (name == "model") resolve(section, "path"), resolve(section, "config");
       if (name == "task") resolve(section, "file");
-      TL_TRY(Spec spec, parse_spec_json(section, {&info, 1}, where));
+      const std::string prefix = name == "task" ? "task." + std::to_string(out.tasks.size()) + "." : name + ".";
+      TL_TRY(Spec spec, parse_section(section, info, where, prefix));
       fill(out, spec);
       out.sections.push_back(std::move(spec));
     }

@@ -45,6 +45,7 @@ struct LoraSection {
 
 enum class TaskSplit { kBoth, kTrain, kEvaluation };
 
+constexpr const char* kStandardProfile = "rlvr-strict";
 struct TaskSection {
   std::string spec;     // gym task; empty: `file`
   std::string file;     // JSON Lines

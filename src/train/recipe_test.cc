@@ -69,7 +69,7 @@ TEST(Recipe, FaultsAreOneClearLine) {
   const std::vector<Fault> faults = {
       {"[modle]\npath=\"x\"\n", {}, "unknown section \"modle\""},
       {with("[grpo]\ngruop = 3\n"), {}, "it has: prompts, group, updates"},
-      {with("[grpo]\ngroup = 1\n"), {}, "group: 1 is out of range; use a whole number from 2 to 1024"},
+      {with("[grpo]\ngroup = 1\n"), {}, "r.toml: grpo.group: 1 is out of range; use a whole number from 2 to 1024"},
       {with("[grpo]\nadvantage = \"mean\"\n"), {}, "use one of: group_std, group, leave_one_out"},
       {with("[optimizer]\nlr = [1]\n"), {}, "optimizer.lr: must be a text, a number or a boolean"},
       {with("[sft]\nitems = 3\n"), {}, "[sft] is of `train sft`"},
@@ -77,7 +77,16 @@ TEST(Recipe, FaultsAreOneClearLine) {
       {good, {"optimizer.beta1=1"}, "optimizer.beta1: must be less than 1"},
       {good, {"optimizer.beta2=1"}, "optimizer.beta2: must be less than 1"},
       {good, {"optimizer.epsilon=0"}, "optimizer.epsilon: must be more than 0"},
-      {good, {"rollout.ahead=2"}, "ahead: 2 is out of range"},
+      {good, {"grpo.prompts=0"}, "--set: grpo.prompts: 0 is out of range; use a whole number from 1 up"},
+      {good, {"grpo.prompts=two"}, "--set: grpo.prompts: \"two\" is not a whole number"},
+      {good, {"task.1.weight=-1"}, "--set: task.1.weight: -1 is out of range"},
+      {with("[[task]]\nspec = \"y\"\nweight = -1\n"), {}, "r.toml: task.2.weight: -1 is out of range"},
+      {good, {"optimizer.lr=1e13"}, "optimizer.lr: 1e13 is out of range; use a number from 0 to 1e+12"},
+      {good, {"grpo.dual_clip=0.9"}, "grpo.dual_clip: must be more than 1"},
+      {good, {"task.0.file=x"}, "task 0: has both spec and file; keep one"},
+      {good, {"task.2.weight=1"}, "task 2: has neither spec nor file"},
+      {good, {"task.1.profile=rlvr"}, "task 1: has a profile, and a spec judges by itself"},
+      {good, {"rollout.ahead=2"}, "--set: rollout.ahead: 2 is out of range"},
       {good, {"rollout.ahead=1", "grpo.correction=none"}, "trains on traces of older weights"},
       {"[[task]]\nspec = \"chain_sum\"\n", {}, "says no model"},
       {"[model]\npath = \"x\"\nconfig = \"y\"\n", {}, "says both"},
@@ -109,6 +118,7 @@ TEST(Recipe, EveryOptionHasAHelpAndAFieldOfItsOwn) {
       if (option.type == OptionType::kText) value = "something";
       if (option.name == "format_share") value = "0.05";
       if (option.name == "ahead") value = "1";
+      if (option.name == "dual_clip") value = "2";
       if (option.name == "correction_cap") value = "5";
       const auto recipe = parse(kSmall, {info.method + "." + option.name + "=" + value});
       ASSERT_TRUE(recipe.ok()) << recipe.error().line();

@@ -24,6 +24,12 @@ int64_t default_kv_bytes(const Decoder& decoder, const EngineOptions& options) {
   return context > half / token ? half : context * token;
 }
 
+// The engine names the flags of the other commands.
+Error as_option(Error error) {
+  if (error.where == "--kv-memory") error.where = "rollout.kv_memory";
+  return error;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<RolloutEngine>> RolloutEngine::create(const TrainModel* model, const RolloutOptions& options,
@@ -44,7 +50,9 @@ Result<std::unique_ptr<RolloutEngine>> RolloutEngine::create(const TrainModel* m
   engine.kv_memory_bytes =
       options.section.kv_memory_bytes > 0 ? options.section.kv_memory_bytes : default_kv_bytes(*model->decoder, engine);
   engine.park_memory_bytes = engine.kv_memory_bytes;  // parking keeps every bit; replay in fast mode would not
-  TL_TRY(out->engine_, Engine::create(model->decoder.get(), model->tokenizer.get(), model->eos_ids, engine));
+  auto created = Engine::create(model->decoder.get(), model->tokenizer.get(), model->eos_ids, engine);
+  if (!created.ok()) return as_option(created.error());
+  out->engine_ = std::move(created).value();
   return out;
 }
 

@@ -404,6 +404,14 @@ TEST_F(GrpoRun, AdaptersResumeBitForBit) {
                read_file(*folder_ / "warm/checkpoints/step-80/model.safetensors").value());
 }
 
+TEST_F(GrpoRun, TooLittleMemoryIsToldByTheRecipesName) {
+  TrainOptions run = options("", "no-memory");
+  run.recipe.rollout.kv_memory_bytes = 1;
+  const auto done = train(run);
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().where, "rollout.kv_memory") << done.error().line();
+}
+
 TEST_F(GrpoRun, StopsAfterTheStepWithACheckpoint) {
   TrainOptions stopped = options("", "stopped");
   int asked = 0;
