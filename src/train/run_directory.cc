@@ -49,22 +49,39 @@ Status check_same(const Recipe& recipe, const std::string& file) {
                "resume with the same recipe, or start a new --run-dir"};
 }
 
+// A folder whose start failed, on a bad option say, holds none: it counts as empty.
+bool holds_step(const RunDirectory& run) {
+  std::error_code code;
+  if (std::filesystem::file_size(run.metrics_file(), code) > 0 && !code) return true;
+  for (const auto& entry : std::filesystem::directory_iterator(run.checkpoints(), code)) {
+    if (entry.path().filename().string().compare(0, 5, "step-") == 0) return true;
+  }
+  return false;
+}
+
+// Those of a failed start, which may have been of another shape or seed.
+void remove_first_weights(const RunDirectory& run) {
+  std::error_code code;
+  std::filesystem::remove_all(run.first_weights(), code);
+}
+
 }  // namespace
 
 Result<RunDirectory> RunDirectory::open(const std::string& path, const Recipe& recipe, bool resume) {
   RunDirectory out;
   out.path_ = path;
   const std::string recipe_file = join_path(path, "recipe.toml");
-  const bool exists = file_exists(recipe_file);
-  if (exists && !resume)
-    return Error{"already holds a run", path, "add --resume to go on with it, or choose another --run-dir"};
   TL_TRY_STATUS(make_directories(path));
   const std::string lock_file = join_path(path, ".lock");
   out.lock_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (out.lock_ < 0) return Error{std::string("cannot create: ") + std::strerror(errno), lock_file, ""};
   if (::flock(out.lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
     return Error{"another process is training in this folder", path, "wait for it, or choose another --run-dir"};
-  if (exists) TL_TRY_STATUS(check_same(recipe, recipe_file));
+  const bool exists = file_exists(recipe_file), began = holds_step(out);
+  if (began && !resume)
+    return Error{"already holds a run", path, "add --resume to go on with it, or choose another --run-dir"};
+  if (began && exists) TL_TRY_STATUS(check_same(recipe, recipe_file));
+  if (!began && exists) remove_first_weights(out);
   TL_TRY_STATUS(write_atomically(recipe_file, recipe.text()));
   TL_TRY_STATUS(make_directories(out.checkpoints()));
   return out;

@@ -22,9 +22,9 @@ namespace throughline {
 
 class RunDirectory {
  public:
-  // A new run: the folder must not hold one yet. To resume: it may, and the recipe must be the one it began with, but
-  // for what decides how long it goes on and how often it is looked at (run.steps with a constant schedule,
-  // run.threads, checkpoint, evaluation.every).
+  // A new run: the folder must not hold a step or a checkpoint of one yet. To resume: it may, and the recipe must be
+  // the one it began with, but for what decides how long it goes on and how often it is looked at (run.steps with a
+  // constant schedule, run.threads, checkpoint, evaluation.every).
   RunDirectory() = default;  // holds nothing
   static Result<RunDirectory> open(const std::string& path, const Recipe& recipe, bool resume);
   RunDirectory(RunDirectory&&) noexcept;
@@ -33,6 +33,7 @@ class RunDirectory {
 
   const std::string& path() const { return path_; }
   std::string checkpoints() const { return join_path(path_, "checkpoints"); }
+  std::string first_weights() const { return join_path(path_, "init"); }
   std::string metrics_file() const { return join_path(path_, "metrics.jsonl"); }
   std::string traces_file() const { return join_path(path_, "traces.jsonl"); }
 

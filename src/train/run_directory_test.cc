@@ -44,7 +44,10 @@ TEST(RunDirectory, LinesAfterTheCheckpointAreCut) {
 
 TEST(RunDirectory, RefusesWhatWouldMixTwoRuns) {
   const TrainFolder folder;
-  ASSERT_TRUE(RunDirectory::open(folder / "run", small_recipe(), false).ok());
+  {
+    auto run = RunDirectory::open(folder / "run", small_recipe(), false);
+    ASSERT_TRUE(run.ok() && run->begin_after(0).ok() && run->write_metrics("{\"step\":1}").ok());
+  }
   const auto again = RunDirectory::open(folder / "run", small_recipe(), false);
   ASSERT_FALSE(again.ok());
   EXPECT_NE(again.error().line().find("add --resume"), std::string::npos);
@@ -52,6 +55,23 @@ TEST(RunDirectory, RefusesWhatWouldMixTwoRuns) {
   ASSERT_FALSE(other.ok());
   EXPECT_NE(other.error().line().find("sft.items, optimizer.lr"), std::string::npos) << other.error().line();
   EXPECT_TRUE(RunDirectory::open(folder / "run", small_recipe({"run.steps=7", "checkpoint.every=1"}), true).ok());
+}
+
+TEST(RunDirectory, AFailedStartLeavesItEmpty) {
+  const TrainFolder folder;
+  const auto open = [&](const char* option, bool resume) {
+    auto run = RunDirectory::open(folder / "run", small_recipe({option}), resume);
+    EXPECT_TRUE(run.ok()) << run.error().line();
+    EXPECT_FALSE(file_exists(run->first_weights() + "/config.json"));
+    EXPECT_NE(read_file(folder / "run/recipe.toml")->find("items = "), std::string::npos);
+    EXPECT_TRUE(make_directories(run->first_weights()).ok());
+    EXPECT_TRUE(write_atomically(run->first_weights() + "/config.json", "{}").ok());
+  };
+  open("sft.items=2", false);
+  open("sft.items=3", false);
+  open("sft.items=4", true);
+  ASSERT_TRUE(make_directories(folder / "run/checkpoints/step-1").ok());
+  EXPECT_FALSE(RunDirectory::open(folder / "run", small_recipe({"sft.items=4"}), false).ok());
 }
 
 class CheckpointTest : public testing::Test {

@@ -148,7 +148,7 @@ Status Session::open_directory() {
   if (!run_.is_first()) return {};
   TL_TRY(run_.directory, RunDirectory::open(options_.run_dir, run_.recipe, options_.resume));
   if (!run_.recipe.model.path.empty()) return {};
-  return make_model_from_scratch(join_path(options_.run_dir, "init"), run_.recipe.model.config, run_.recipe.run.seed);
+  return make_model_from_scratch(run_.directory.first_weights(), run_.recipe.model.config, run_.recipe.run.seed);
 }
 
 Status Session::load_model(const std::optional<FoundCheckpoint>& found) {

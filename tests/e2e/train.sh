@@ -123,6 +123,7 @@ fi
 expect 2 "$binary" train grpo rl.toml --run-dir x --set grpo.gruop=3
 grep -q 'has no option "gruop"; it has: prompts, group' err || fail "unknown key: $(<err)"
 expect 2 "$binary" train grpo rl.toml --run-dir x --set rollout.kv=nothing
+expect 0 "$binary" train grpo rl.toml --run-dir x --max-steps 1  # a start that failed is no run
 expect 2 "$binary" train grpo rl.toml --run-dir killed --resume --set optimizer.lr=1
 grep -q "optimizer.lr" err || fail "another recipe on resume: $(<err)"
 expect 2 "$binary" train grpo missing.toml
