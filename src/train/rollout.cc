@@ -62,6 +62,10 @@ int64_t RolloutEngine::most_tokens(int64_t prompt_tokens) const {
   return options_.section.max_tokens > 0 ? std::min(most, options_.section.max_tokens) : most;
 }
 
+bool RolloutEngine::has_room(int64_t prompt_tokens) const {
+  return environment_->longest_prompt(prompt_tokens) <= engine_->max_context();
+}
+
 Rollout RolloutEngine::judge(const TrainItems& items, const TrainItem& item, SampleResult result) const {
   Rollout out;
   out.sample = result.sample;
@@ -90,8 +94,14 @@ Status RolloutEngine::submit_own(Batch& batch, uint64_t seed, double temperature
   const auto first = static_cast<size_t>(group_->rank()), world = static_cast<size_t>(group_->world());
   for (size_t i = first; i < batch.chosen.size(); i += world) {
     TL_TRY(PromptIds prompt, model_->prompt(batch.chosen[i].prompt));
+    const auto prompt_tokens = static_cast<int64_t>(prompt.ids.size());
+    if (!has_room(prompt_tokens)) {
+      return Error{"its prompt of " + std::to_string(prompt_tokens) + " tokens is too long for the context of " +
+                       std::to_string(max_context()),
+                   "item " + batch.chosen[i].id, "take shorter tasks or a rollout.think that carries less"};
+    }
     Request request;
-    request.max_tokens = most_tokens(static_cast<int64_t>(prompt.ids.size()));
+    request.max_tokens = most_tokens(prompt_tokens);
     request.prompt_ids = std::move(prompt.ids);
     request.opens_thinking = prompt.opens_thinking;
     request.sampling.temperature = temperature;

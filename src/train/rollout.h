@@ -59,6 +59,9 @@ class RolloutEngine {
   const Environment& environment() const { return *environment_; }
   // New tokens that a trace may have at most, for a prompt of so many ids.
   int64_t most_tokens(int64_t prompt_tokens) const;
+  // Whether a prompt of so many ids can be sampled, with what the environment carries.
+  bool has_room(int64_t prompt_tokens) const;
+  int64_t max_context() const { return engine_->max_context(); }
   EngineStats stats() const { return engine_->stats(); }
 
  private:

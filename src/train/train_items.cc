@@ -90,6 +90,7 @@ Result<TrainItems> TrainItems::create(const std::vector<TaskSection>& tasks, Tas
     if (source.profile != nullptr) {
       TL_TRY(source.lines, read_lines(task.file, kind));
       source.name = file_name(task.file);
+      source.path = task.file;
       source.has_gold = kind == TrainKind::kGrpo;
     }
     source.weight_until = sum += task.weight;
@@ -97,6 +98,13 @@ Result<TrainItems> TrainItems::create(const std::vector<TaskSection>& tasks, Tas
   }
   for (Source& source : out.sources_) source.weight_until /= sum;
   return out;
+}
+
+Status TrainItems::each_file(const std::function<Status(const std::string&, std::vector<Line>&)>& visit) {
+  for (Source& source : sources_) {
+    if (!source.path.empty()) TL_TRY_STATUS(visit(source.path, source.lines));
+  }
+  return {};
 }
 
 TrainItem TrainItems::at(uint64_t seed, int64_t cursor) const {

@@ -2,10 +2,11 @@
 //
 // The item at a cursor is a pure function of (recipe, seed, cursor): a resumed run needs the cursor alone. A file's
 // items come in a random order that takes each once before any twice (when it is the only task); gym tasks never
-// repeat. Thread-safe after create().
+// repeat. Thread-safe after create() and each_file().
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,12 +39,15 @@ class TrainItems {
   // `answer` is what follows the thinking. SFT files have no gold answer to check: right if it is the response itself.
   TaskVerdict judge(const TrainItem& item, std::string_view answer) const;
 
- private:
   struct Line {
     std::string id, prompt, text;  // response or gold
   };
+  // Lines may be taken out, before the first at().
+  Status each_file(const std::function<Status(const std::string& path, std::vector<Line>& lines)>& visit);
+
+ private:
   struct Source {
-    std::string name;
+    std::string name, path;   // path: of a file
     double weight_until = 0;  // running sum, scaled to 1
     TaskSpec gym;             // task == nullptr: a file
     std::vector<Line> lines;

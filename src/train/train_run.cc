@@ -12,6 +12,7 @@
 
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
+#include "train/fit_items.h"
 #include "train/grpo.h"
 #include "train/lora.h"
 #include "train/row_attention.h"
@@ -76,6 +77,7 @@ class Session {
   Status open_directory();
   Status load_model(const std::optional<FoundCheckpoint>& found);
   Status make_updater();
+  Status fit_items();
   Status resume_from(const FoundCheckpoint& found);
   Status check_weights() const;
   Status restore_values(const NamedTensors& state, const std::string& where);
@@ -136,6 +138,7 @@ Result<std::unique_ptr<Session>> Session::open(const TrainOptions& options) {
   }
   TL_TRY_STATUS(out->load_model(found));
   TL_TRY_STATUS(out->make_updater());
+  TL_TRY_STATUS(out->fit_items());
   if (found) TL_TRY_STATUS(agree(group, out->resume_from(*found)));
   TL_TRY_STATUS(agree(group, out->check_weights()));
   run.rollouts->use_weights(run.weights());
@@ -180,6 +183,14 @@ Status Session::make_updater() {
       std::make_unique<Updater>(decoder, run_.trainable.get(), update_options(recipe, run_.rollouts->most_tokens(1)),
                                 row_attention_factory(run_.mode()), own.begin, own.end);
   return {};
+}
+
+// SFT cuts its rows itself and counts what it leaves out (sft.h); what it samples is held out.
+Status Session::fit_items() {
+  if (run_.recipe.kind == TrainKind::kGrpo) {
+    TL_TRY_STATUS(fit_file_items(run_.items, run_.model, *run_.rollouts, run_.say));
+  }
+  return fit_file_items(run_.held_out, run_.model, *run_.rollouts, run_.say);
 }
 
 // Adapters: their own values are among the optimizer's state, since the checkpoint's weights are merged.

@@ -412,6 +412,32 @@ TEST_F(GrpoRun, TooLittleMemoryIsToldByTheRecipesName) {
   EXPECT_EQ(done.error().where, "rollout.kv_memory") << done.error().line();
 }
 
+TEST_F(GrpoRun, PromptsOfAFileThatHaveNoRoomAreLeftOut) {
+  const auto line = [](size_t characters) {
+    return "{\"prompt\":\"" + std::string(characters, 'a') + "\",\"gold\":\"a\"}\n";
+  };
+  const auto run = [&](const std::string& name, const std::string& lines, std::vector<std::string>& said) {
+    EXPECT_TRUE(write_atomically(*folder_ / name + ".jsonl", lines).ok());
+    TrainOptions out = options("", name);
+    out.recipe.tasks[0].spec.clear();
+    out.recipe.tasks[0].file = *folder_ / name + ".jsonl";
+    out.max_steps = 2;
+    out.say = [&](const std::string& text) { said.push_back(text); };
+    return train(out);
+  };
+  // Of the context of 256 the template takes 2, a line break and <think>, and the environment head and carry, 10.
+  std::vector<std::string> said;
+  const auto some = run("long-some", line(4) + line(600) + line(244) + line(245), said);
+  ASSERT_TRUE(some.ok()) << some.error().line();
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_EQ(said[0].substr(said[0].rfind('/') + 1),
+            "long-some.jsonl: 2 of 4 prompts are left out, the first \"line 2\": too long for the context of 256");
+  const auto all = run("long-all", line(600), said);
+  ASSERT_FALSE(all.ok());
+  EXPECT_NE(all.error().line().find("long-all.jsonl: every prompt is too long"), std::string::npos)
+      << all.error().line();
+}
+
 TEST_F(GrpoRun, StopsAfterTheStepWithACheckpoint) {
   TrainOptions stopped = options("", "stopped");
   int asked = 0;
