@@ -59,9 +59,16 @@ Result<std::vector<TrainItems::Line>> TrainItems::read_lines(const std::string& 
       return Error{std::string("has no text \"") + name + "\"", where,
                    "lines are {\"prompt\": ..., \"" + std::string(key) + "\": ...}"};
     };
+    // A response may be: it teaches to end at once.
+    const auto filled = [&](const char* name) -> Result<std::string> {
+      TL_TRY(std::string value, text_of(name));
+      if (value.find_first_not_of(" \t\r\n") == std::string::npos)
+        return Error{std::string("\"") + name + "\" is empty", where, "give it a text or remove the line"};
+      return value;
+    };
     Line item;
-    TL_TRY(item.prompt, text_of("prompt"));
-    TL_TRY(item.text, text_of(key));
+    TL_TRY(item.prompt, filled("prompt"));
+    TL_TRY(item.text, kind == TrainKind::kSft ? text_of(key) : filled(key));
     const auto id = json.find("id");
     item.id = id == json.end()  ? "line " + std::to_string(number)
               : id->is_string() ? id->get<std::string>()

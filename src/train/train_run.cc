@@ -187,10 +187,10 @@ Status Session::make_updater() {
 
 // SFT cuts its rows itself and counts what it leaves out (sft.h); what it samples is held out.
 Status Session::fit_items() {
-  if (run_.recipe.kind == TrainKind::kGrpo) {
-    TL_TRY_STATUS(fit_file_items(run_.items, run_.model, *run_.rollouts, run_.say));
-  }
-  return fit_file_items(run_.held_out, run_.model, *run_.rollouts, run_.say);
+  const bool teaches = run_.recipe.kind == TrainKind::kSft;
+  const RolloutEngine* sampler = run_.rollouts.get();
+  TL_TRY_STATUS(fit_file_items(run_.items, run_.model, {teaches ? nullptr : sampler, teaches}, run_.say));
+  return fit_file_items(run_.held_out, run_.model, {sampler, teaches}, run_.say);
 }
 
 // Adapters: their own values are among the optimizer's state, since the checkpoint's weights are merged.

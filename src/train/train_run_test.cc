@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "train/checkpoint.h"
+#include "train/fit_items.h"
 #include "train/grpo.h"
 #include "train/sft.h"
 #include "train/trace_line.h"
@@ -62,7 +63,32 @@ TEST(TrainItems, FaultsInFilesAreNamed) {
   EXPECT_NE(error("{\"prompt\":\"a\",\"gold\":\"1\"}\n{\"prompt\":\"a\"}\n").find("line 2: has no text \"gold\""),
             std::string::npos);
   EXPECT_NE(error("[1]\n").find("line 1: is not an object"), std::string::npos);
+  EXPECT_NE(error("{\"prompt\":\" \",\"gold\":\"1\"}\n").find("line 1: \"prompt\" is empty"), std::string::npos);
+  EXPECT_NE(error("{\"prompt\":\"a\",\"gold\":\"\"}\n").find("line 1: \"gold\" is empty"), std::string::npos);
   EXPECT_NE(error("\n").find("holds no line"), std::string::npos);
+}
+
+TEST(TrainItems, CharactersThatATokenizerDoesNotKnowAreTold) {
+  const TrainFolder folder;
+  ASSERT_TRUE(write_atomically(folder / "x.jsonl",
+                               "{\"prompt\":\"ab\",\"response\":\"one\"}\n"
+                               "{\"prompt\":\"ab\",\"response\":\"1 \u20ac\"}\n"
+                               "{\"prompt\":\"\u00dcn\u00ef\",\"response\":\"one\"}\n")
+                  .ok());
+  TrainOptions options =
+      options_of(TrainKind::kSft, "[run]\nsteps = 1\n[model]\nconfig = \"config.json\"\n[[task]]\nfile = \"x.jsonl\"\n",
+                 folder.path(), folder / "run");
+  std::vector<std::string> said;
+  options.say = [&](const std::string& text) { said.push_back(text); };
+  (void)run_steps(options);
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_EQ(said[0], folder / "x.jsonl" +
+                         ": 2 of 3 items, the first \"line 2\", lose characters that the tokenizer does not know");
+
+  const auto bytes = Tokenizer::load(THROUGHLINE_SOURCE_DIR "/models/stories260K");
+  ASSERT_TRUE(bytes.ok()) << bytes.error().line();
+  for (const char* text : {"1 \u20ac", "e\u0301", "  a\n", "\u1100\u1161"})
+    EXPECT_FALSE(loses_characters(**bytes, text)) << text;
 }
 
 // ---- SFT ----
@@ -431,7 +457,8 @@ TEST_F(GrpoRun, PromptsOfAFileThatHaveNoRoomAreLeftOut) {
   ASSERT_TRUE(some.ok()) << some.error().line();
   ASSERT_EQ(said.size(), 1U);
   EXPECT_EQ(said[0].substr(said[0].rfind('/') + 1),
-            "long-some.jsonl: 2 of 4 prompts are left out, the first \"line 2\": too long for the context of 256");
+            "long-some.jsonl: 2 of 4 items, the first \"line 2\", are left out: their prompts are too long for the "
+            "context of 256");
   const auto all = run("long-all", line(600), said);
   ASSERT_FALSE(all.ok());
   EXPECT_NE(all.error().line().find("long-all.jsonl: every prompt is too long"), std::string::npos)
