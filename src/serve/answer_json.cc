@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include "engine/kv_totals.h"
 #include "text/utf8.h"
@@ -117,14 +118,15 @@ Json completion_logprobs(const std::vector<TokenDraw>& draws, const std::vector<
     logprobs.push_back(scored ? Json(draw.logprob) : Json(nullptr));
     offsets.push_back(*offset);
     *offset += characters(texts[i]);
-    Json top = Json::object();
-    for (const auto& [id, logprob] : draw.top) {  // best first: of equal names the better stays
-      const std::string name = name_of(id, id == draw.id ? texts[i] : bytes_of(id, context), context, true);
-      if (!top.contains(name)) top[name] = logprob_number(logprob);
-    }
-    const std::string own = name_of(draw.id, texts[i], context, true);
-    if (scored && !top.contains(own)) top[own] = draw.logprob;
-    tops.push_back(scored ? std::move(top) : Json(nullptr));
+    Json::object_t top;
+    std::unordered_set<std::string> names;
+    const auto add = [&](std::string name, double logprob) {  // best first: of equal names the better stays
+      if (names.insert(name).second) top.emplace_back(std::move(name), logprob);
+    };
+    for (const auto& [id, logprob] : draw.top)
+      add(name_of(id, id == draw.id ? texts[i] : bytes_of(id, context), context, true), logprob_number(logprob));
+    if (scored) add(name_of(draw.id, texts[i], context, true), draw.logprob);
+    tops.push_back(scored ? Json(std::move(top)) : Json(nullptr));
   }
   return {{"tokens", std::move(tokens)},
           {"token_logprobs", std::move(logprobs)},
@@ -139,18 +141,20 @@ Json prompt_logprobs_json(const std::vector<TokenDraw>& draws, const AnswerConte
       out.push_back(nullptr);
       continue;
     }
-    Json entry = Json::object();
+    Json::object_t entry;
     const auto add = [&](int32_t id, float logprob, Json rank) {
-      entry[std::to_string(id)] = {{"logprob", logprob_number(logprob)},
-                                   {"rank", std::move(rank)},
-                                   {"decoded_token", replace_invalid_utf8(bytes_of(id, context))}};
+      entry.emplace_back(std::to_string(id), Json{{"logprob", logprob_number(logprob)},
+                                                  {"rank", std::move(rank)},
+                                                  {"decoded_token", replace_invalid_utf8(bytes_of(id, context))}});
     };
     Json own_rank = nullptr;
     for (size_t i = 0; i < draw.top.size(); ++i) {
       if (draw.top[i].id == draw.id) own_rank = i + 1;
     }
-    add(draw.id, draw.logprob, own_rank);
-    for (size_t i = 0; i < draw.top.size(); ++i) add(draw.top[i].id, draw.top[i].logprob, i + 1);
+    add(draw.id, draw.logprob, own_rank);  // the token's own first, and only once
+    for (size_t i = 0; i < draw.top.size(); ++i) {
+      if (draw.top[i].id != draw.id) add(draw.top[i].id, draw.top[i].logprob, i + 1);
+    }
     out.push_back(std::move(entry));
   }
   return out;

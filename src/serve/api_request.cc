@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <unordered_map>
+#include <map>
+#include <utility>
 
 #include "base/json.h"
 
@@ -118,13 +119,15 @@ class BodyReader {
   // OpenAI allows -100 to 100 only as a rule of taste; the engine has its own range. Lists of pairs are llama-server's.
   Result<bool> logit_bias(const std::string& key, const Json& value) {
     if (!value.is_array()) return set(out_.fields.logit_bias, read_.biases(key, value));
-    Json object = Json::object();
+    std::map<int32_t, double> biases;
     for (const auto& pair : value) {
       if (!pair.is_array() || pair.size() != 2 || !pair[0].is_number_integer())
         return read_.wrong(key, "an object of token id: bias");
-      object[pair[0].dump()] = pair[1];
+      TL_TRY(const int64_t id, read_.integer(key, pair[0], 0, std::numeric_limits<int32_t>::max()));
+      TL_TRY(biases[static_cast<int32_t>(id)], read_.number(key, pair[1]));
     }
-    return set(out_.fields.logit_bias, read_.biases(key, object));
+    out_.fields.logit_bias = std::move(biases);
+    return true;
   }
 
   Result<bool> common_field(const std::string& key, const Json& value) {
@@ -284,11 +287,7 @@ class BodyReader {
     if (key == "tools") return tools(value);
     if (key == "tool_choice") return tool_choice(value);
     if (key == "parallel_tool_calls") return set(out_.parallel_calls, read_.boolean(key, value));
-    if (key == "chat_template_kwargs") {
-      if (!value.is_object()) return read_.wrong(key, "an object");
-      for (const auto& [name, option] : value.items()) out_.template_options[name] = option;
-      return true;
-    }
+    if (key == "chat_template_kwargs") return template_options(key, value);
     if (key == "enable_thinking") {
       TL_TRY(out_.template_options[key], read_.boolean(key, value));
       return true;
@@ -304,6 +303,16 @@ class BodyReader {
       return true;
     }
     return false;
+  }
+
+  // A stranger's object may have a million names: only the few that other fields have set are looked up in it.
+  Result<bool> template_options(const std::string& key, const Json& value) {
+    if (!value.is_object()) return read_.wrong(key, "an object");
+    const Json earlier = std::exchange(out_.template_options, value);
+    for (const auto& [name, option] : earlier.items()) {
+      if (!value.contains(name)) out_.template_options[name] = option;
+    }
+    return true;
   }
 
   Result<bool> reasoning_effort(const Json& value) {

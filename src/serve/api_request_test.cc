@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "cache/policy.h"
+#include "serve/responses_request.h"
 #include "think/environment.h"
 
 namespace throughline::serve {
@@ -175,6 +178,37 @@ TEST(ApiRequest, ExamplesOfSpecsWorkWhereTheyAreGiven) {
 TEST(ApiRequest, BestOfMayRepeatN) {
   for (const char* fields : {R"("best_of":1)", R"("best_of":2,"n":2)", R"("best_of":null,"n":2)"})
     EXPECT_TRUE(chat(fields).ok() && completion(fields).ok()) << fields;
+}
+
+// Hundreds of thousands of names in one object: quadratic work held a thread for minutes.
+TEST(ApiRequest, HugeObjectsCostLittle) {
+  constexpr int kMany = 200000;
+  Json biases = Json::array();
+  Json::object_t names;
+  for (int i = 0; i < kMany; ++i) {
+    biases.push_back({i, -1});
+    names.emplace_back("key" + std::to_string(i), i);
+  }
+  const std::string list = dump_json(biases), object = dump_json(Json(names));
+  const std::clock_t begin = std::clock();  // processor time: the machine may be busy
+  const auto biased = completion(R"("logit_bias":)" + list);
+  ASSERT_TRUE(biased.ok()) << biased.error().line();
+  EXPECT_EQ(biased->fields.logit_bias->size(), kMany);
+  const auto options =
+      chat(R"("enable_thinking":false,"chat_template_kwargs":)" + object + R"(,"reasoning_effort":"low")");
+  ASSERT_TRUE(options.ok()) << options.error().line();
+  EXPECT_EQ(options->template_options.size(), kMany + 2);
+  const auto response = chat_of_responses(R"({"input":"hi",)" + object.substr(1));
+  ASSERT_TRUE(response.ok()) << response.error().line();
+  EXPECT_EQ(response->chat.size(), kMany + 1);
+  EXPECT_LT(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC, 20);
+}
+
+TEST(ApiRequest, TheLastWordOnTheTemplateCounts) {
+  const auto enabled = [](const std::string& fields) { return chat(fields)->template_options["enable_thinking"]; };
+  EXPECT_EQ(enabled(R"("enable_thinking":false,"chat_template_kwargs":{"enable_thinking":true})"), true);
+  EXPECT_EQ(enabled(R"("chat_template_kwargs":{"enable_thinking":true},"enable_thinking":false)"), false);
+  EXPECT_EQ(enabled(R"("enable_thinking":false,"chat_template_kwargs":{"more":1})"), false);
 }
 
 TEST(ApiRequest, NullIsLeftOut) {

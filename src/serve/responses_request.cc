@@ -76,6 +76,7 @@ Result<ResponsesBody> chat_of_responses(std::string_view text) {
   TL_TRY(const Json body, parse_json(text, kRequestWhere));
   if (!body.is_object()) return Error{"the body is not a JSON object", kRequestWhere, ""};
   ResponsesBody out;
+  Json::object_t passed_on;  // as it is; no name comes twice
   Json messages = Json::array();
   if (body.contains("instructions") && !body["instructions"].is_null()) {
     if (!body["instructions"].is_string()) return wrong("instructions", "must be a string");
@@ -106,12 +107,18 @@ Result<ResponsesBody> chat_of_responses(std::string_view text) {
     } else if (key == "n" || key == "logprobs" || key == "messages") {
       return wrong(key, "is not a field of this route");
     } else if (key != "instructions") {
-      out.chat[key] = value;
+      passed_on.emplace_back(key, value);
     }
   }
   if (!body.contains("input") || body["input"].is_null()) return wrong("input", "is missing");
   if (messages.empty()) return wrong("input", "holds no message");
   out.chat["messages"] = std::move(messages);
+  // Looked up among our few names, never among a stranger's many.
+  const Json ours = out.chat;
+  auto& members = out.chat.get_ref<Json::object_t&>();
+  for (auto& member : passed_on) {
+    if (!ours.contains(member.first)) members.push_back(std::move(member));
+  }
   for (const char* key : {"instructions", "tools", "tool_choice", "metadata", "temperature", "top_p",
                           "max_output_tokens", "reasoning", "text", "parallel_tool_calls", "store"}) {
     out.echo[key] = body.contains(key) ? body[key] : Json(nullptr);
