@@ -76,6 +76,8 @@ Status check_methods(const std::vector<std::string>& methods, std::span<const Sp
 Result<int> serve_model(Options options) {
   serve::ServerOptions& server = options.server;
   TL_TRY(server.service.defaults, options.flags.fields());
+  if (const auto logprobs = server.service.defaults.logprobs; logprobs && *logprobs > server.service.max_logprobs)
+    return Error{"is over --max-logprobs", "--logprobs", "lower it or raise --max-logprobs"};
   if (!options.key_file.empty()) TL_TRY_STATUS(add_keys(options.key_file, server.service));
   for (const auto& key : server.service.api_keys) {
     if (key.empty()) return Error{"is empty", "--api-key", ""};
@@ -162,6 +164,11 @@ void add_server_flags(CLI::App& command, Options& options) {
                            "samples that may wait beyond --batch-max; then 429 with Retry-After"),
         kAccess)
       ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  group(command.add_option("--max-logprobs", server.service.max_logprobs,
+                           "candidates a token that logprobs, top_logprobs and prompt_logprobs may ask for"),
+        kAccess)
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->capture_default_str();
   group(command.add_option("--request-timeout", server.service.timeout_s, "seconds a request may take; 0: any"),
         kAccess)

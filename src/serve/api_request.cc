@@ -51,7 +51,8 @@ const std::vector<Refused>& refused() {
 
 class BodyReader {
  public:
-  BodyReader(ApiRequest& out, const KnownSpecs& known) : out_(out), known_(known) {}
+  BodyReader(ApiRequest& out, const KnownSpecs& known, int64_t max_logprobs)
+      : out_(out), known_(known), max_logprobs_(max_logprobs) {}
 
   Status read(const Json& body) {
     for (const auto& [key, value] : body.items()) {
@@ -130,10 +131,19 @@ class BodyReader {
     return true;
   }
 
+  // How many candidates to tell of each token: all are kept until the answer is sent.
+  Result<int64_t> candidates(const std::string& key, const Json& value) const {
+    TL_TRY(const int64_t count, read_.integer(key, value, 0, kAny));
+    if (count > max_logprobs_)
+      return Error{std::to_string(count) + " is over this server's limit of " + std::to_string(max_logprobs_),
+                   read_.where() + ": " + key, "ask for fewer, or serve with a higher --max-logprobs"};
+    return count;
+  }
+
   Result<bool> common_field(const std::string& key, const Json& value) {
     if (key == "stream") return set(out_.stream, read_.boolean(key, value));
     if (key == "stream_options") return stream_options(value);
-    if (key == "prompt_logprobs") return set(out_.prompt_logprobs, read_.integer(key, value, 0, kAny));
+    if (key == "prompt_logprobs") return set(out_.prompt_logprobs, candidates(key, value));
     if (key == "return_token_ids" || key == "return_tokens")
       return set(out_.return_token_ids, read_.boolean(key, value));
     if (key == "return_tokens_as_token_ids") return set(out_.tokens_as_ids, read_.boolean(key, value));
@@ -243,11 +253,9 @@ class BodyReader {
   Result<bool> completion_field(const std::string& key, const Json& value) {
     if (key == "prompt") return prompts(value);
     if (key == "echo") return set(out_.echo, read_.boolean(key, value));
-    if (key == "logprobs" && value.is_boolean()) {  // llama-server and careless clients
-      if (value.get<bool>()) out_.fields.logprobs = 1;
-      return true;
-    }
-    return false;
+    if (key != "logprobs") return false;
+    if (!value.is_boolean()) return set(out_.fields.logprobs, candidates(key, value));
+    return value.get<bool>() ? set(out_.fields.logprobs, candidates(key, 1)) : true;  // llama-server, careless clients
   }
 
   Result<bool> prompts(const Json& value) {
@@ -283,7 +291,7 @@ class BodyReader {
       TL_TRY(chat_logprobs_, read_.boolean(key, value));
       return true;
     }
-    if (key == "top_logprobs") return set(top_logprobs_, read_.integer(key, value, 0, 20));
+    if (key == "top_logprobs") return set(top_logprobs_, candidates(key, value));
     if (key == "tools") return tools(value);
     if (key == "tool_choice") return tool_choice(value);
     if (key == "parallel_tool_calls") return set(out_.parallel_calls, read_.boolean(key, value));
@@ -476,6 +484,7 @@ class BodyReader {
 
   ApiRequest& out_;
   const KnownSpecs& known_;
+  const int64_t max_logprobs_;
   TypedValues read_{kRequestWhere};
   bool chat_logprobs_ = false, no_tools_ = false;
   std::optional<int64_t> top_logprobs_;
@@ -484,12 +493,13 @@ class BodyReader {
 
 }  // namespace
 
-Result<ApiRequest> parse_api_request(ApiKind kind, std::string_view body, const KnownSpecs& known) {
+Result<ApiRequest> parse_api_request(ApiKind kind, std::string_view body, const KnownSpecs& known,
+                                     int64_t max_logprobs) {
   TL_TRY(const Json json, parse_json(body, kRequestWhere));
   if (!json.is_object()) return Error{"the body is not a JSON object", kRequestWhere, ""};
   ApiRequest out;
   out.kind = kind;
-  BodyReader reader(out, known);
+  BodyReader reader(out, known, max_logprobs);
   TL_TRY_STATUS(reader.read(json));
   return out;
 }

@@ -23,6 +23,8 @@ constexpr const char* kRequestWhere = "request";  // the place in all errors
 // "priority", as vLLM has it: lower is more urgent. One step doubles or halves the request's share (Request::weight).
 constexpr int64_t kMostPriority = 8;
 
+constexpr int64_t kMaxLogprobs = 20;  // candidates a token; vLLM's default and OpenAI's limit
+
 enum class ApiKind { kCompletion, kChat };
 
 // What a client may ask to see beside the OpenAI fields ("throughline": {...}).
@@ -66,7 +68,9 @@ struct ApiRequest {
   Extras extras;
 };
 
-Result<ApiRequest> parse_api_request(ApiKind kind, std::string_view body, const KnownSpecs& known);
+// `max_logprobs`: of logprobs, top_logprobs and prompt_logprobs.
+Result<ApiRequest> parse_api_request(ApiKind kind, std::string_view body, const KnownSpecs& known,
+                                     int64_t max_logprobs = kMaxLogprobs);
 
 // "max_tokens" of an error at "request: max_tokens"; empty when it names no field.
 std::string field_of(const Error& error);

@@ -211,6 +211,24 @@ TEST(ApiRequest, TheLastWordOnTheTemplateCounts) {
   EXPECT_EQ(enabled(R"("enable_thinking":false,"chat_template_kwargs":{"more":1})"), false);
 }
 
+TEST(ApiRequest, CandidatesAreLimited) {
+  EXPECT_EQ(completion(R"("logprobs":20)")->fields.logprobs, 20);
+  EXPECT_EQ(completion(R"("logprobs":true)")->fields.logprobs, 1);
+  EXPECT_EQ(chat(R"("prompt_logprobs":20)")->prompt_logprobs, 20);
+  for (const auto& [api, field] : {std::pair(completion(R"("logprobs":21)"), "logprobs"),
+                                   std::pair(completion(R"("prompt_logprobs":21)"), "prompt_logprobs"),
+                                   std::pair(chat(R"("prompt_logprobs":21)"), "prompt_logprobs"),
+                                   std::pair(chat(R"("logprobs":true,"top_logprobs":21)"), "top_logprobs")}) {
+    ASSERT_FALSE(api.ok()) << field;
+    EXPECT_EQ(message_of(api.error()),
+              std::string(field) +
+                  ": 21 is over this server's limit of 20; ask for fewer, or serve with a higher --max-logprobs");
+  }
+  const KnownSpecs known{policy_infos(), environment_infos()};
+  EXPECT_EQ(parse_api_request(ApiKind::kCompletion, R"({"prompt":"a","logprobs":50})", known, 50)->fields.logprobs, 50);
+  EXPECT_FALSE(parse_api_request(ApiKind::kCompletion, R"({"prompt":"a","logprobs":true})", known, 0).ok());
+}
+
 TEST(ApiRequest, NullIsLeftOut) {
   const auto api = chat(R"("max_tokens":null,"stop":null,"tools":null,"stream_options":null,"response_format":null)");
   ASSERT_TRUE(api.ok()) << api.error().line();

@@ -70,15 +70,18 @@ HttpResponse Service::error_of(const Error& engine_error) const {
   return out;
 }
 
+Result<ApiRequest> Service::parse(ApiKind kind, std::string_view body) const {
+  return parse_api_request(kind, body, {policy_infos(), environment_infos()}, options_.max_logprobs);
+}
+
 Answer Service::complete(ApiKind kind, const HttpRequest& request, const std::string& id) {
-  return begin(parse_api_request(kind, request.body, {policy_infos(), environment_infos()}), request, id, nullptr);
+  return begin(parse(kind, request.body), request, id, nullptr);
 }
 
 Answer Service::respond(const HttpRequest& request, const std::string& id) {
   auto body = chat_of_responses(request.body);
   if (!body.ok()) return {error_of(body.error()), nullptr};
-  return begin(parse_api_request(ApiKind::kChat, dump_json(body->chat), {policy_infos(), environment_infos()}), request,
-               id, body->echo);
+  return begin(parse(ApiKind::kChat, dump_json(body->chat)), request, id, body->echo);
 }
 
 Answer Service::begin(Result<ApiRequest> api, const HttpRequest& request, const std::string& id, const Json& echo) {

@@ -33,6 +33,7 @@ struct ServiceOptions {
   std::vector<std::string> cors_origins;               // "*": any; empty: closed
   double timeout_s = 0;                                // of a request; 0: none
   double requests_per_minute = 0;                      // a key (or address); 0: no limit
+  int64_t max_logprobs = kMaxLogprobs;                 // candidates that a request may ask for, a token
   int64_t priority_limit = 0;  // the most urgent that requests get; more urgent is lowered to it
   std::map<std::string, int64_t> key_priority_limits;  // of keys that have their own
   bool page = true;
@@ -59,6 +60,7 @@ class Service {
   HttpResponse preflight(const HttpRequest& request) const;
 
   // completions.cc
+  Result<ApiRequest> parse(ApiKind kind, std::string_view body) const;
   Answer complete(ApiKind kind, const HttpRequest& request, const std::string& id);
   Answer respond(const HttpRequest& request, const std::string& id);  // /v1/responses
   // Queues it and begins its answer. `echo`: of a response; null for the other two.

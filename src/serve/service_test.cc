@@ -109,6 +109,23 @@ class ServiceTest : public testing::Test {
   std::unique_ptr<Service> service_;
 };
 
+TEST_F(ServiceTest, CandidatesAreLimitedOnEveryRoute) {
+  start("stories260K", [](ServiceOptions& options) { options.max_logprobs = 3; });
+  const Json completion = {{"prompt", "Once"}, {"max_tokens", 1}, {"logprobs", 3}};
+  EXPECT_EQ(ask("/v1/completions", completion)["choices"][0]["logprobs"]["top_logprobs"][0].size(), 3);
+  const std::tuple<const char*, const char*, Json> routes[] = {
+      {"/v1/completions", "logprobs", {{"prompt", "Once"}}},
+      {"/v1/chat/completions", "top_logprobs", {{"messages", user("Once")}}},
+      {"/v1/responses", "top_logprobs", {{"input", "Once"}}}};
+  for (const auto& [path, logprobs, body] : routes) {
+    for (const char* field : {logprobs, "prompt_logprobs"}) {
+      Json too_many = body;
+      too_many[field] = 4;
+      EXPECT_EQ(ask(path, too_many, 400)["error"]["param"], field) << path;
+    }
+  }
+}
+
 TEST_F(ServiceTest, ChatStreamedAndWholeSayTheSame) {
   start("stories260K");
   const Json body = {{"messages", user("Once upon a time")},
