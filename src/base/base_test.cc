@@ -112,7 +112,11 @@ const std::vector<SpecInfo> kKnown = {
        .default_text = "prompt",
        .help = "x",
        .choices = {"prompt", "none", "first:N"}}}},
-    {"h2o", "heavy", {{.name = "budget", .help = "tokens", .required = true}}}};
+    {"h2o", "heavy", {{.name = "budget", .help = "tokens", .required = true}}},
+    {"force",
+     "says it",
+     {{.name = "text", .type = OptionType::kText, .default_text = "Wait", .help = "x"},
+      {.name = "most", .default_text = "2", .help = "x"}}}};
 
 TEST(Spec, ParsesBothForms) {
   auto spec = parse_spec("rpc:interval=2K,ratio=2.5,protect=first:8", kKnown, "--kv");
@@ -128,10 +132,32 @@ TEST(Spec, ParsesBothForms) {
   EXPECT_EQ(parse_spec("full", kKnown, "x")->to_string(), "full");
 }
 
+TEST(Spec, WhatItPrintsParsesBackToAnEqualSpec) {
+  for (const char* text : {"Wait, no", "a,most=99", "Wait", "", "=", "{", "a:b", "\"", "\\", ","}) {
+    const auto spec = parse_spec_json(Json{{"method", "force"}, {"text", text}, {"most", 5}}, kKnown, "think");
+    ASSERT_TRUE(spec.ok()) << spec.error().line();
+    EXPECT_EQ(spec->text("text"), text);
+    const auto again = parse_spec(spec->to_string(), kKnown, "think");
+    ASSERT_TRUE(again.ok()) << again.error().line();
+    EXPECT_EQ(*again, *spec) << spec->to_string();
+  }
+}
+
+TEST(Spec, OneOptionSetAnew) {
+  const auto spec = parse_spec(R"({"method":"force","text":"a,most=99","most":5})", kKnown, "think");
+  ASSERT_TRUE(spec.ok()) << spec.error().line();
+  const auto other = spec->with("most", "7", kKnown, "think");
+  ASSERT_TRUE(other.ok()) << other.error().line();
+  EXPECT_EQ(other->integer("most"), 7);
+  EXPECT_EQ(other->text("text"), "a,most=99");
+  EXPECT_EQ(spec->with("most", "x", kKnown, "think").error().where, "think: most");
+  EXPECT_FALSE(spec->with("least", "1", kKnown, "think").ok());
+}
+
 TEST(Spec, ErrorsNameThePlaceAndTheRemedy) {
   const auto line = [](const std::string& text) { return parse_spec(text, kKnown, "--kv").error().line(); };
-  EXPECT_EQ(line("rcp"), "--kv: unknown method \"rcp\"; use one of: full, rpc, h2o");
-  EXPECT_EQ(line(""), "--kv: is empty; use one of: full, rpc, h2o");
+  EXPECT_EQ(line("rcp"), "--kv: unknown method \"rcp\"; use one of: full, rpc, h2o, force");
+  EXPECT_EQ(line(""), "--kv: is empty; use one of: full, rpc, h2o, force");
   EXPECT_EQ(line("rpc:intervall=3"),
             "--kv: \"rpc\" has no option \"intervall\"; it has: interval, ratio, budget, shared, protect");
   EXPECT_EQ(line("rpc:interval=0"), "--kv: interval: 0 is out of range; use a whole number from 1 up");

@@ -176,13 +176,34 @@ int64_t Spec::integer(const std::string& name) const { return std::stoll(text(na
 double Spec::number(const std::string& name) const { return std::stod(text(name)); }
 
 std::string Spec::to_string() const {
+  const auto has_comma = [](const auto& option) { return option.second.find(',') != std::string::npos; };
+  if (std::any_of(given_.begin(), given_.end(), has_comma)) {
+    Json object = {{"method", method}};
+    for (const auto& [name, value] : given_) object[name] = value;
+    return dump_json(object);
+  }
   std::string out = method;
   for (size_t i = 0; i < given_.size(); ++i) out += (i == 0 ? ":" : ",") + given_[i].first + "=" + given_[i].second;
   return out;
 }
 
+Result<Spec> Spec::with(const std::string& name, std::string_view value, std::span<const SpecInfo> known,
+                        const std::string& where) const {
+  TL_TRY(const SpecInfo* info, find_method(method, known, where));
+  SpecBuilder builder(*info, where);
+  for (const auto& [given, old] : given_) {
+    if (given != name) TL_TRY_STATUS(builder.set(given, old));
+  }
+  TL_TRY_STATUS(builder.set(name, value));
+  return builder.finish();
+}
+
 Result<Spec> parse_spec(std::string_view text, std::span<const SpecInfo> known, const std::string& where) {
   if (text.empty()) return Error{"is empty", where, "use one of: " + names_of(known)};
+  if (text.substr(0, 1) == "{") {
+    TL_TRY(const Json object, parse_json(text, where));
+    return parse_spec_json(object, known, where);
+  }
   const size_t colon = text.find(':');
   TL_TRY(const SpecInfo* info, find_method(text.substr(0, colon), known, where));
   SpecBuilder builder(*info, where);

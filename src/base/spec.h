@@ -2,7 +2,8 @@
 // The same in the CLI, TOML and HTTP; policies, environments and whatever else has named options declare a
 // SpecInfo each, from which parsing, help text and docs tables all come.
 //
-// In the string form "budget=192" may be written with K/M suffixes (1024-based): "budget=2K".
+// In the string form "budget=192" may be written with K/M suffixes (1024-based): "budget=2K". A string that begins
+// with '{' is the object's text: only there may a value hold a comma.
 // Unknown methods and keys are errors that list the known ones; so are values outside the declared range.
 #pragma once
 
@@ -49,8 +50,11 @@ class Spec {
   bool boolean(const std::string& name) const { return text(name) == "true"; }
   const std::string& text(const std::string& name) const;  // any type, in its canonical spelling
 
-  // Only what differs from the defaults; parses back to an equal Spec.
+  // Only what differs from the defaults; parses back to an equal Spec. A value with a comma makes it the object's text.
   std::string to_string() const;
+  // The same with one option set anew, checked as when it was parsed. `known` holds its method.
+  Result<Spec> with(const std::string& name, std::string_view value, std::span<const SpecInfo> known,
+                    const std::string& where) const;
   bool operator==(const Spec& other) const { return method == other.method && values_ == other.values_; }
 
  private:

@@ -27,22 +27,6 @@ std::string joined(const std::vector<std::string>& words) {
   return out;
 }
 
-// The same spec with one option set anew.
-std::string with_option(const Spec& spec, const std::string& name, int64_t value) {
-  const std::string text = spec.to_string();
-  std::string out = spec.method, rest = text.size() > spec.method.size() ? text.substr(spec.method.size() + 1) : "";
-  char separator = ':';
-  while (!rest.empty()) {
-    const size_t comma = rest.find(',');
-    const std::string option = rest.substr(0, comma);
-    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
-    if (option.compare(0, name.size() + 1, name + "=") == 0) continue;
-    out += separator + option;
-    separator = ',';
-  }
-  return out + separator + name + "=" + std::to_string(value);
-}
-
 // Templates take a call's arguments as an object; clients send them as OpenAI does, as its text.
 Json with_parsed_arguments(const Json& messages) {
   Json out = messages;
@@ -196,9 +180,12 @@ Result<ModelPrompt> Service::prompt_of_chat(const ApiRequest& api) const {
 // A thinking budget is an option of the environment.
 Status Service::apply_budget(ApiRequest& api) const {
   if (!api.thinking_budget) return {};
-  const std::string now = api.fields.think ? with_option(*api.fields.think, "max_thinking", *api.thinking_budget)
-                                           : "longcot:max_thinking=" + std::to_string(*api.thinking_budget);
-  TL_TRY(api.fields.think, parse_spec(now, environment_infos(), "request: think"));
+  const char* const where = "request: think";
+  if (!api.fields.think) {
+    TL_TRY(api.fields.think, parse_spec("longcot", environment_infos(), where));
+  }
+  TL_TRY(api.fields.think,
+         api.fields.think->with("max_thinking", std::to_string(*api.thinking_budget), environment_infos(), where));
   return {};
 }
 

@@ -126,6 +126,23 @@ TEST_F(ServiceTest, CandidatesAreLimitedOnEveryRoute) {
   }
 }
 
+TEST_F(ServiceTest, AForcingTextMayHoldACommaBesideABudget) {
+  start("stories260K");
+  for (const char* text : {"Wait, no", "Wait,max_forces=99"}) {
+    const Json answer = ask("/v1/completions", {{"prompt", "Once"},
+                                                {"max_tokens", 2},
+                                                {"thinking_token_budget", 100},
+                                                {"think", {{"method", "force"}, {"min_thinking", 5}, {"text", text}}}});
+    const std::string think = answer["throughline"]["choices"][0]["think"];
+    const auto spec = parse_spec(think, environment_infos(), "answer");
+    ASSERT_TRUE(spec.ok()) << think;
+    EXPECT_EQ(spec->text("text"), text);
+    EXPECT_EQ(spec->integer("max_thinking"), 100);
+    EXPECT_EQ(spec->integer("max_forces"),
+              parse_spec("force:min_thinking=5", environment_infos(), "x")->integer("max_forces"));
+  }
+}
+
 TEST_F(ServiceTest, ChatStreamedAndWholeSayTheSame) {
   start("stories260K");
   const Json body = {{"messages", user("Once upon a time")},
