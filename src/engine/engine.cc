@@ -4,9 +4,12 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/narrow.h>
+#include <c10/util/Exception.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <deque>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -37,6 +40,34 @@ struct Turn {  // of drawing an id
   int64_t row;  // of the logits; those of its drafts follow
 };
 
+// The end of a sample that no step has seen.
+SampleResult never_begun(const Job& job, int64_t index, const std::string& error) {
+  SampleResult out;
+  out.sample = index;
+  out.trace.query_ids = job.query_ids;
+  out.trace.chunks.push_back({.prompt_ids = job.query_ids});
+  out.trace.finish = FinishDetail::kInternal;
+  out.kv.emplace_back();
+  out.error = error;
+  return out;
+}
+
+// Runs one after the other, whatever they throw: the first of it is thrown in the end.
+struct FirstFailure {
+  template <typename Call>
+  void guard(const Call& call) {
+    try {
+      call();
+    } catch (...) {
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (failure) std::rethrow_exception(failure);
+  }
+  std::exception_ptr failure;
+};
+
 // One batch for each state of the weights, which is one but shortly after a change.
 std::vector<std::vector<Slice>> by_decoder(const std::vector<Slice>& slices) {
   std::vector<std::vector<Slice>> out;
@@ -51,6 +82,12 @@ std::vector<std::vector<Slice>> by_decoder(const std::vector<Slice>& slices) {
 
 }  // namespace
 
+std::string internal_error(const std::exception& failure) {
+  const auto* ours = dynamic_cast<const c10::Error*>(&failure);
+  const std::string text = ours != nullptr ? ours->what_without_backtrace() : failure.what();
+  return "internal error: " + text.substr(0, text.find('\n'));
+}
+
 struct Engine::State {
   const Decoder* decoder = nullptr;  // of the shape; a batch runs with its samples' own (Sample::weights)
   const Tokenizer* tokenizer = nullptr;
@@ -64,16 +101,19 @@ struct Engine::State {
   EngineStats stats;
   RowCost row_cost;
   uint64_t arrivals = 0;
+  int64_t begun = 0;  // samples of the inbox's first job that the scheduler has
   std::map<const Decoder*, std::optional<PackedDecoder>> packed;  // of those that suit; till the weights change
 
   mutable std::mutex mutex;  // guards the four below: all that calls from other threads touch
   uint64_t last_ticket = 0;
-  std::vector<std::shared_ptr<const Job>> inbox;
+  std::deque<std::shared_ptr<const Job>> inbox;
   std::vector<std::pair<Ticket, FinishDetail>> cancels;
   std::optional<WeightVersion> next_weights;
 
   Result<std::shared_ptr<const Job>> make_job(Request request, const std::string& where) const;
   void take_inbox();
+  std::shared_ptr<const Job> first_in_inbox() const;
+  void pop_inbox();
   void report_finished();
   void run(const std::vector<Slice>& slices);
   const PackedDecoder* packed_for(const Decoder& weights);
@@ -202,13 +242,22 @@ void Engine::cancel(Ticket ticket, FinishDetail detail) {
   state_->cancels.emplace_back(ticket, detail);
 }
 
+std::shared_ptr<const Job> Engine::State::first_in_inbox() const {
+  const std::lock_guard lock(mutex);
+  return inbox.empty() ? nullptr : inbox.front();
+}
+
+void Engine::State::pop_inbox() {
+  const std::lock_guard lock(mutex);
+  inbox.pop_front();
+  begun = 0;
+}
+
 void Engine::State::take_inbox() {
-  std::vector<std::shared_ptr<const Job>> jobs;
   std::vector<std::pair<Ticket, FinishDetail>> ended;
   std::optional<WeightVersion> weights;
   {
     const std::lock_guard lock(mutex);
-    jobs.swap(inbox);
     ended.swap(cancels);
     weights.swap(next_weights);
   }
@@ -216,9 +265,10 @@ void Engine::State::take_inbox() {
     scheduler->use_weights(*weights);
     packed.clear();
   }
-  for (const auto& job : jobs) {
-    for (int64_t i = 0; i < job->request.samples; ++i)
-      scheduler->add(std::make_unique<Sample>(job, i, arrivals++, tokenizer));
+  // A job leaves the inbox when all its samples are there: what throws in between loses none (fail_all).
+  for (; const auto job = first_in_inbox(); pop_inbox()) {
+    for (; begun < job->request.samples; ++begun)
+      scheduler->add(std::make_unique<Sample>(job, begun, arrivals++, tokenizer));
   }
   const auto now = std::chrono::steady_clock::now();
   for (const auto& sample : scheduler->samples()) {
@@ -231,10 +281,32 @@ void Engine::State::take_inbox() {
 }
 
 void Engine::State::report_finished() {
+  FirstFailure failure;
   for (const auto& sample : scheduler->take_finished()) {
-    auto result = sample->result();
-    if (sample->job().request.on_finish) sample->job().request.on_finish(std::move(result));
+    failure.guard([&] {
+      auto result = sample->result();
+      if (sample->job().request.on_finish) sample->job().request.on_finish(std::move(result));
+    });
   }
+  failure.rethrow();
+}
+
+void Engine::fail_all(const std::string& error) {
+  State& state = *state_;
+  for (const auto& sample : state.scheduler->samples()) {
+    if (sample->finished()) continue;
+    sample->error = error;
+    sample->finish(FinishDetail::kInternal);
+  }
+  FirstFailure failure;
+  for (; const auto job = state.first_in_inbox(); state.pop_inbox()) {
+    for (; state.begun < job->request.samples; ++state.begun)
+      failure.guard([&] {
+        if (job->request.on_finish) job->request.on_finish(never_begun(*job, state.begun, error));
+      });
+  }
+  failure.guard([&] { state.report_finished(); });
+  failure.rethrow();
 }
 
 bool Engine::step() {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -43,6 +44,9 @@ struct EngineStats {
   int64_t drafts = 0, draft_tokens = 0, accepted_tokens = 0;  // times a sample had some; ids; of these as sampled
 };
 
+// What a client may read of an exception: one line, without libtorch's backtrace and its addresses.
+std::string internal_error(const std::exception& failure);
+
 class Engine {
  public:
   // decoder and tokenizer (may be null: ids only) must outlive the engine. `eos_ids`: what ends a trace, the union of
@@ -57,8 +61,12 @@ class Engine {
   // Ends all unfinished samples of a request before the next step: kCancelled, kDisconnect or kDeadline.
   void cancel(Ticket ticket, FinishDetail detail);
 
-  // One step. False when there was nothing to do.
+  // One step. False when there was nothing to do. What fails within a batch ends its samples with kInternal; anything
+  // else (memory that cannot be had, a callback) is thrown, and would be again.
   bool step();
+  // After a step that threw: ends everything that was submitted with kInternal and this error, so that the engine is
+  // idle and can go on. Belongs to step()'s thread; callbacks come from here.
+  void fail_all(const std::string& error);
   void run_until_idle();
   // Chunks that begin in later steps run with these weights; one under way ends on those it began with, so that each
   // has one version (ChunkTrace::weight_version). A batch holds one version, at most two are in use; prompt pages of

@@ -7,8 +7,8 @@
 
 namespace throughline::serve {
 
-EngineDriver::EngineDriver(Engine* engine, const DriverOptions& options)
-    : engine_(engine), options_(options), batch_max_(engine->options().batch_max) {
+EngineDriver::EngineDriver(Engine* engine, const DriverOptions& options, ServerLog* log)
+    : engine_(engine), options_(options), log_(log), batch_max_(engine->options().batch_max) {
   state_.engine = engine->stats();
   thread_ = std::thread([this] { run(); });
 }
@@ -91,14 +91,24 @@ void EngineDriver::publish() {
   rate_watch_ = Stopwatch();
 }
 
+// The next step would throw the same: all who wait are told, and the engine goes on idle.
+void EngineDriver::fail(const std::exception& failure) {
+  const std::string error = internal_error(failure);
+  log_->write(LogLevel::kError, "engine_failed", {{"error", error}});
+  try {
+    engine_->fail_all(error);
+  } catch (const std::exception& of_callback) {
+    log_->write(LogLevel::kError, "callback_failed", {{"error", internal_error(of_callback)}});
+  }
+}
+
 void EngineDriver::run() {
   while (true) {
     bool worked = false;
     try {
       worked = engine_->step();
-    } catch (const std::exception&) {
-      // The engine fails requests, not itself; what still escapes is a callback's, whose request ends by its deadline.
-      worked = true;
+    } catch (const std::exception& failure) {
+      fail(failure);
     }
     publish();
     std::unique_lock lock(mutex_);

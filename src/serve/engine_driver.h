@@ -14,6 +14,7 @@
 
 #include "base/stopwatch.h"
 #include "engine/engine.h"
+#include "serve/server_log.h"
 
 namespace throughline::serve {
 
@@ -30,8 +31,8 @@ struct DriverState {
 class EngineDriver {
  public:
   using Ticket = Engine::Ticket;
-  // `engine` must outlive the driver; nobody else may call it meanwhile.
-  EngineDriver(Engine* engine, const DriverOptions& options);
+  // Both must outlive the driver; nobody else may call `engine` meanwhile.
+  EngineDriver(Engine* engine, const DriverOptions& options, ServerLog* log);
   ~EngineDriver();  // runs what is left to its end: cancel it before
 
   // Room for so many samples: 0 when it is granted, else seconds after which to try again. What was granted goes back
@@ -47,11 +48,13 @@ class EngineDriver {
 
  private:
   void run();
+  void fail(const std::exception& failure);
   void publish();
   void wake();
 
   Engine* engine_;
   DriverOptions options_;
+  ServerLog* log_;
   int64_t batch_max_;
   std::atomic<int64_t> open_{0};
 

@@ -31,7 +31,7 @@ Result<std::unique_ptr<Server>> Server::create(std::unique_ptr<LoadedModel> mode
   out->options_ = options;
   out->model_ = std::move(model);
   out->log_ = std::make_unique<ServerLog>(options.log_level, options.log_json);
-  out->driver_ = std::make_unique<EngineDriver>(out->model_->engine.get(), options.driver);
+  out->driver_ = std::make_unique<EngineDriver>(out->model_->engine.get(), options.driver, out->log_.get());
   ServiceOptions service_options = options.service;
   service_options.local_pages_only = is_loopback(options.http.host) && options.service.api_keys.empty();
   out->service_ =

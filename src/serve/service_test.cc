@@ -20,7 +20,7 @@ class ServiceTest : public testing::Test {
     model_ = std::move(loaded).value();
     ServiceOptions options{.model_name = model, .version = "test"};
     if (change) change(options);
-    driver_ = std::make_unique<EngineDriver>(model_->engine.get(), driver);
+    driver_ = std::make_unique<EngineDriver>(model_->engine.get(), driver, &log_);
     service_ = std::make_unique<Service>(model_.get(), driver_.get(), options, &log_);
   }
   void stop() {
