@@ -321,7 +321,7 @@ bool Engine::step() {
       state.run(batch);
     } catch (const std::exception& failure) {  // ours or libtorch's: it fails these samples, not the engine
       for (const auto& slice : batch) {
-        slice.sample->error = std::string("internal error: ") + failure.what();
+        slice.sample->error = internal_error(failure);
         slice.sample->finish(FinishDetail::kInternal);
       }
     }

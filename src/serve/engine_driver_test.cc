@@ -1,5 +1,6 @@
 #include "serve/engine_driver.h"
 
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <future>
@@ -82,6 +83,16 @@ TEST_F(EngineDriverTest, WhatTheEngineThrowsEndsAllThatWaitAndIsLoggedOnce) {
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find(R"("event":"engine_failed","error":"internal error: std::bad_alloc")"), std::string::npos) << log;
   EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
+}
+
+TEST_F(EngineDriverTest, ErrorsAreOneLineWithoutABacktrace) {
+  Request request = greedy_request({1, 2, 3}, 5);
+  request.on_progress = [](const SampleProgress&) { TORCH_CHECK(false, "no room\nfor this"); };
+  submit(std::move(request));
+  const auto ended = wait_for(1);
+  ASSERT_EQ(ended.size(), 1);
+  EXPECT_EQ(ended[0].trace.finish, FinishDetail::kInternal);
+  EXPECT_EQ(ended[0].error, "internal error: no room");
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ Answer Service::handle(const HttpRequest& request) {
     try {
       answer = route(request, id);
     } catch (const std::exception& failure) {
-      answer.now = error_response(500, std::string("internal error: ") + failure.what());
+      answer.now = error_response(500, internal_error(failure));
     }
   }
   add_common_headers(request, id, answer.now.headers);
