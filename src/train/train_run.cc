@@ -343,7 +343,7 @@ Result<UpdateStats> TrainRun::update(const std::vector<TrainRow>& rows, const St
 
 Error TrainRun::diverged(const std::string& what) const {
   std::string remedy = "lower optimizer.lr or raise optimizer.epsilon in a new --run-dir";
-  if (!checkpoint.empty()) remedy += ", which may begin with model.path = \"" + checkpoint + "\"";
+  if (!checkpoint.empty()) remedy += ", which may begin with model.path = \"" + checkpoint + "\" or an earlier one";
   return {what, "step " + std::to_string(step + 1), remedy};
 }
 

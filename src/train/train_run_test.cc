@@ -451,9 +451,9 @@ TEST_F(GrpoRun, PromptsOfAFileThatHaveNoRoomAreLeftOut) {
     out.say = [&](const std::string& text) { said.push_back(text); };
     return train(out);
   };
-  // Of the context of 256 the template takes 2, a line break and <think>, and the environment head and carry, 10.
+  // Of the context of 256 the template takes 2, a line break and <think>, and what is carried 8.
   std::vector<std::string> said;
-  const auto some = run("long-some", line(4) + line(600) + line(244) + line(245), said);
+  const auto some = run("long-some", line(4) + line(600) + line(246) + line(247), said);
   ASSERT_TRUE(some.ok()) << some.error().line();
   ASSERT_EQ(said.size(), 1U);
   EXPECT_EQ(said[0].substr(said[0].rfind('/') + 1),
