@@ -143,9 +143,8 @@ Result<Json> value_of(const std::string& field, const std::vector<std::string>& 
   if (field == "stop_token_ids") return numbers_of(given);
   const std::string& text = given.back();
   if (field == "json_schema") return read_json_file(text);
-  const bool spec = field == "kv" || field == "think";
-  if (field == "logit_bias" || (spec && text.compare(0, 1, "{") == 0)) return parse_json(text, kFlags + (": " + field));
-  return spec ? Json(text) : number_of(text);
+  if (field == "logit_bias") return parse_json(text, kFlags + (": " + field));
+  return field == "kv" || field == "think" ? Json(text) : number_of(text);
 }
 
 // What Engine::submit() would refuse in every request that leaves these fields to the flags.
@@ -193,7 +192,7 @@ void FieldFlags::add_to(CLI::App& app, const std::string& heading) {
   add("min_p", "FLOAT", "least probability relative to the best (default: generation_config.json, else off)");
   add("seed", "UINT", "of all draws (default: made from the line's id)");
   add("stop", "TEXT", "stop string; may be given several times");
-  add("stop_token_ids", "INT,...", "token ids that end a sample: 5,6,7");
+  add("stop_token_ids", "INT", "token ids that end a sample: 5,6,7");
   add_flag("--ignore-eos,--ignore_eos", ignore_eos_, "EOS does not end a sample");
   add("logprobs", "INT", "log-probs of each token and of the N best");
   add_flag("--sampling-logprobs,--sampling_logprobs", sampling_logprobs_,
