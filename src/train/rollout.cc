@@ -132,9 +132,13 @@ void RolloutEngine::start(std::span<const TrainItem> chosen, int64_t samples, ui
   TL_CHECK(!started(), "rollouts were started and not taken");
   ahead_ = submit(chosen, samples, seed, temperature);
   thread_ = std::thread([this, threads, batch = ahead_.get()] {
-    at::get_num_threads();  // libtorch gives a new thread the process's number at its first call: not later than this
-    at::set_num_threads(threads);
-    sample(*batch);
+    try {
+      at::get_num_threads();  // libtorch gives a new thread the process's number at its first call: not later than this
+      at::set_num_threads(threads);
+      sample(*batch);
+    } catch (...) {
+      batch->failure = std::current_exception();
+    }
   });
 }
 
@@ -212,6 +216,7 @@ Result<std::vector<Rollout>> RolloutEngine::take(const TrainItems& items) {
   TL_CHECK(started(), "no rollouts were started");
   wait();
   const auto batch = std::move(ahead_);
+  if (batch->failure) std::rethrow_exception(batch->failure);
   return finish(items, *batch);
 }
 

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -48,7 +49,8 @@ class RolloutEngine {
   Result<std::vector<Rollout>> run(const TrainItems& items, std::span<const TrainItem> chosen, int64_t samples,
                                    uint64_t seed, double temperature);
   // run() in two halves: `threads` threads sample while the caller does something else, until take() waits for them.
-  // use_weights() may come in between (Engine::use_weights); so may run(), which waits first. REQUIRES: all was taken.
+  // What throws there is thrown by take(). use_weights() may come in between (Engine::use_weights); so may run(), which
+  // waits first. REQUIRES: all was taken.
   void start(std::span<const TrainItem> chosen, int64_t samples, uint64_t seed, double temperature, int threads);
   bool started() const { return ahead_ != nullptr; }
   Result<std::vector<Rollout>> take(const TrainItems& items);
@@ -71,6 +73,7 @@ class RolloutEngine {
     std::vector<SampleResult> results;  // in order of (item, sample); those of other processes come by exchange()
     Status submitted;
     double seconds = 0;
+    std::exception_ptr failure;  // of the thread that sampled it
   };
 
   RolloutEngine() = default;
