@@ -184,6 +184,7 @@ void Scheduler::end_turns() {
     return;
   }
   std::vector<std::unique_ptr<Sample>> again;
+  again.reserve(samples_.size());  // what throws must not leave holes
   for (auto& sample : samples_) {
     const int64_t turn = sample->runner().tokens() - sample->turn_from;
     if (turn < options_.turn_tokens) continue;
