@@ -50,7 +50,7 @@ TEST(FieldFlags, AreCheckedAsTheFieldsOfALine) {
       {{"--temperature", "nan"}, "--temperature: nan is out of range; use 0 (greedy) to 100"},
       {{"--temperature", "-1"}, "--temperature: -1 is out of range; use 0 (greedy) to 100"},
       {{"--temperature", "warm"}, "--temperature: must be a number"},
-      {{"--repetition-penalty", "0"}, "--repetition-penalty: 0 is out of range; use a number over 0"},
+      {{"--repetition-penalty", "0"}, "--repetition-penalty: 0 is out of range; use 0.01 to 100"},
       {{"--stop", ""}, "--stop: a stop string is empty; leave it out"},
       {{"--stop-token-ids", "403,,5"}, "--stop-token-ids: must be a whole number from 0 to 2147483647"},
       {{"--kv", ""}, "--kv: is empty; use one of: full, "},
