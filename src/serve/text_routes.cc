@@ -17,11 +17,6 @@ Result<bool> flag(const Json& body, const char* name, bool otherwise) {
   return TypedValues(kRequestWhere).boolean(name, *found);
 }
 
-// The body of a chat, read as a chat reads it: what it shows is what the model would get.
-Result<ApiRequest> chat_of(std::string_view body) {
-  return parse_api_request(ApiKind::kChat, body, {policy_infos(), environment_infos()});
-}
-
 }  // namespace
 
 Result<Json> Service::tokens_of(const HttpRequest& request) const {
@@ -36,7 +31,7 @@ Result<Json> Service::tokens_of(const HttpRequest& request) const {
     Json chat = body;
     for (const char* own : {"prompt", "content", "add_special", "parse_special", "with_pieces", "return_token_strs"})
       chat.erase(own);
-    TL_TRY(const ApiRequest api, chat_of(dump_json(chat)));
+    TL_TRY(const ApiRequest api, parse(ApiKind::kChat, dump_json(chat)));
     TL_TRY(const ModelPrompt prompt, prompt_of_chat(api));
     ids = prompt.ids;
   } else {
@@ -93,7 +88,7 @@ HttpResponse Service::detokenize(const HttpRequest& request) {
 }
 
 Result<Json> Service::rendered_of(const HttpRequest& request) const {
-  TL_TRY(const ApiRequest api, chat_of(request.body));
+  TL_TRY(const ApiRequest api, parse(ApiKind::kChat, request.body));
   TL_TRY(const ModelPrompt prompt, prompt_of_chat(api));
   return Json{
       {"prompt", prompt.text}, {"count", prompt.ids.size()}, {"opens_thinking", prompt.opens_thinking.value_or(false)}};
