@@ -1,13 +1,26 @@
 // Specs: {method: 'rpc', options: {interval: '64'}} <-> 'rpc:interval=64'. Methods are those of /props.
-// Options hold what the user typed; an option that is absent or empty has its default.
+// Options hold what the user typed; an option that is absent or empty has its default. A value with a comma makes the
+// text that of a JSON object, as base/spec.h has it.
 
 export function buildSpec(spec) {
   const given = Object.entries(spec.options).filter(([, value]) => value !== '' && value !== null && value !== undefined);
+  if (given.some(([, value]) => String(value).includes(','))) return JSON.stringify({ method: spec.method, ...Object.fromEntries(given) });
   return given.length ? `${spec.method}:${given.map(([name, value]) => `${name}=${value}`).join(',')}` : spec.method;
+}
+
+// What is no object yet, as while it is typed, is a method that nobody knows.
+function parseObject(text) {
+  try {
+    const { method, ...options } = JSON.parse(text);
+    return { method: String(method), options: Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)])) };
+  } catch {
+    return { method: text, options: {} };
+  }
 }
 
 export function parseSpec(text) {
   const clean = text.trim();
+  if (clean.startsWith('{')) return parseObject(clean);
   const colon = clean.indexOf(':');
   const method = (colon < 0 ? clean : clean.slice(0, colon)).trim();
   const options = {};

@@ -51,6 +51,9 @@ await test('specs: text and object are inverse', () => {
   for (const text of ['full', 'rpc:interval=64,ratio=4', 'rpc:protect=first:8,budget=2K', 'force:min_thinking=5,text=Wait']) {
     same(buildSpec(parseSpec(text)), text);
   }
+  const comma = { method: 'force', options: { text: 'Wait, no', max_forces: '2' } };
+  same(parseSpec(buildSpec(comma)), comma);
+  same(parseSpec('{"method":'), { method: '{"method":', options: {} });
   same(parseSpec('  rpc : interval = 64 ,, ratio=4'), { method: 'rpc', options: { interval: '64', ratio: '4' } });
   same(buildSpec({ method: 'rpc', options: { interval: '', ratio: undefined, window: '0' } }), 'rpc:window=0');
 });
