@@ -94,10 +94,11 @@ at::Tensor SequenceCache::State::sums_for(int64_t layer, int64_t length) {
 
 // Grows with what is decoded: a short answer under a wide window needs few rows.
 void SequenceCache::State::prepare_ring(const std::vector<TokenKind>& kinds) {
+  const int64_t have = book.ring.defined() ? book.ring.size(1) : 0;
+  if (needs.query_window == 0 || have == ring_rows()) return;
   const int64_t sampled = std::count(kinds.begin(), kinds.end(), TokenKind::kSampled);
   const int64_t rows = std::min(ring_rows(), book.decoded + sampled);
-  const int64_t have = book.ring.defined() ? book.ring.size(1) : 0;
-  if (needs.query_window == 0 || sampled == 0 || have >= rows) return;
+  if (sampled == 0 || have >= rows) return;
   const int64_t larger = std::min(ring_rows(), std::max<int64_t>(2 * rows, 64));
   at::Tensor ring = at::zeros({layers(), larger, q_heads, pool->shape().head_dim}, at::kFloat);
   if (have > 0) ring.narrow(1, 0, have).copy_(book.ring);

@@ -45,6 +45,21 @@ bool Scheduler::make_room(int64_t pages, const Sample* keep) {
   return true;
 }
 
+bool Scheduler::find_room(Sample& sample, int64_t rows) {
+  if (make_room(sample.pages_needed(rows), &sample)) return true;
+  // Everybody younger has given way already. If someone older runs, this one gives way too.
+  const auto other_runs = [&](const auto& other) { return other.get() != &sample && runs(*other); };
+  if (std::any_of(samples_.begin(), samples_.end(), other_runs)) {
+    give_way(sample);
+    return false;
+  }
+  // Alone, it may still fit without the copies that an event makes of pages it shares with the prefix cache.
+  prefixes_->clear();
+  const int64_t pages = sample.pages_needed(rows);
+  if (pool_->free_pages() < pages) fail_for_memory(sample, pages);
+  return !sample.finished();
+}
+
 // The first stage of memory pressure: what running samples allow to be evicted, before anybody gives way or waits on.
 void Scheduler::lower_budgets(const std::vector<Slice>& next) {
   while (true) {
@@ -257,20 +272,7 @@ std::vector<Slice> Scheduler::plan() {
   lower_budgets(next);
   for (const auto& [sample, rows] : next) {
     if (!runs(*sample)) continue;  // gave way to an earlier one
-    if (const int64_t pages = sample->pages_needed(rows); !make_room(pages, sample)) {
-      // Everybody younger has given way already. If someone older runs, this one gives way too.
-      if (std::any_of(samples_.begin(), samples_.end(),
-                      [&](const auto& other) { return other.get() != sample && runs(*other); })) {
-        give_way(*sample);
-        continue;
-      }
-      // Alone, it may still fit without the copies that an event makes of pages it shares with the prefix cache.
-      prefixes_->clear();
-      if (const int64_t own = sample->pages_needed(rows); pool_->free_pages() < own) {
-        fail_for_memory(*sample, own);
-        continue;
-      }
-    }
+    if (!find_room(*sample, rows)) continue;
     sample->reserve(rows);
     slices.push_back({sample, rows});
   }

@@ -53,6 +53,7 @@ class Scheduler {
   void admit();
   bool admit_one(Sample& sample, int64_t promised);
   bool make_room(int64_t pages, const Sample* keep);
+  bool find_room(Sample& sample, int64_t rows);  // else it has given way, or failed
   void lower_budgets(const std::vector<Slice>& next);
   void give_way(Sample& sample);
   bool preempt_youngest(const Sample* older_than);
